@@ -1,0 +1,64 @@
+"""How this project uses NVIDIA Warp: quiet start-up, and launches that use every CPU core.
+
+Warp runs a CPU launch on one core. `launch` cuts the index range into one slice per torch thread; Warp
+releases the GIL inside a launch, so the slices run side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import Any
+
+import torch
+import warp as wp
+
+wp.config.log_level = 40  # errors only: "no CUDA driver" is no news on a laptop
+wp.init()
+
+# Below this many indices a slice costs more to hand over than to run.
+_MIN_SLICE = 2048
+
+
+@lru_cache(maxsize=1)
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=64, thread_name_prefix="warp-cpu")
+
+
+def launch(
+    kernel: wp.Kernel,
+    count: int,
+    inputs: Sequence[Any],
+    device: torch.device | str,
+    *,
+    parallel: bool = True,
+) -> None:
+    """Launches `kernel` over `count` indices on `device`.
+
+    The kernel's first argument is `start: int`, and its index is `start + wp.tid()`; `inputs` are the
+    arguments after it: numbers, `wp.array`s, or torch tensors (passed as they are, without a copy; they
+    must be contiguous and detached).
+
+    `parallel=False` keeps a CPU launch on one core: needed where indices add into the same output, since
+    Warp's CPU atomics assume one thread (and the order of float additions would vary).
+    """
+    if count <= 0:
+        return
+    target = wp.device_from_torch(device)
+    if not target.is_cpu:
+        stream = wp.stream_from_torch(torch.cuda.current_stream(device))
+        wp.launch(kernel, dim=count, inputs=[0, *inputs], stream=stream)
+        return
+    slices = min(torch.get_num_threads(), max(1, count // _MIN_SLICE)) if parallel else 1
+    bounds = [count * i // slices for i in range(slices + 1)]
+
+    def run(i: int) -> None:
+        wp.launch(kernel, dim=bounds[i + 1] - bounds[i], inputs=[bounds[i], *inputs], device=target)
+
+    # The first launch loads (perhaps compiles) the module, so it must not race with the others.
+    kernel.module.load(target)
+    others = [_pool().submit(run, i) for i in range(1, slices)]
+    run(0)
+    for other in others:
+        other.result()
