@@ -1,0 +1,83 @@
+"""Regularizers of material and light, and the ramps that weigh them.
+
+The geometric ones (SDF sign entropy, Laplacian) live with the geometry; only the weight of the former is
+scheduled here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from recon.material.channels import Channels
+
+
+@dataclass(frozen=True)
+class Smoothness:
+    """Mean absolute change of the material under a small jitter, scalars.
+
+    albedo reaches branch A, roughness_metallic branch B.
+    """
+
+    albedo: Tensor
+    roughness_metallic: Tensor
+
+
+def jittered_smoothness(
+    sample: Callable[[Tensor, Tensor], Channels],
+    positions: Tensor,
+    channels: Channels,
+    *,
+    sigma: float = 0.01,
+    fraction: float = 0.25,
+    coverage: float = 1.0,
+    generator: torch.Generator | None = None,
+) -> Smoothness:
+    """Compares the material at `positions` with a second lookup a small random step away.
+
+    sample: (jittered positions (K, D), their rows (K,) in `positions`) -> Channels.
+    positions: (P, D) where `channels` were looked up: points in the dataset frame, or uvs.
+    sigma: standard deviation of the jitter, in the positions' unit.
+    fraction: share of the points looked up again, drawn anew at random: an unbiased estimate, at less cost.
+    generator: on the positions' device; the global one if None.
+    coverage: P / number of pixels of the batch. Image losses average over all pixels; scaling by the
+        coverage makes a weight here commensurate with theirs.
+
+    Differentiable with respect to both lookups, not to the positions.
+    """
+    count = positions.shape[0]
+    if count == 0:
+        zero = channels.albedo.sum() * 0.0
+        return Smoothness(zero, (channels.roughness.sum() + channels.metallic.sum()) * 0.0)
+    chosen = torch.randperm(count, generator=generator, device=positions.device)[
+        : max(1, round(fraction * count))
+    ]
+    here = positions.detach()[chosen]
+    noise = torch.randn(here.shape, generator=generator, device=here.device, dtype=here.dtype)
+    there = sample(here + sigma * noise, chosen)
+    albedo = (there.albedo - channels.albedo[chosen]).abs().mean()
+    roughness = (there.roughness - channels.roughness[chosen]).abs().mean()
+    metallic = (there.metallic - channels.metallic[chosen]).abs().mean()
+    return Smoothness(coverage * albedo, coverage * 0.5 * (roughness + metallic))
+
+
+def grey_world(radiance: Tensor) -> Tensor:
+    """Mean absolute deviation of light color (..., 3), linear, from its own grey (the mean of R, G and B)."""
+    return (radiance - radiance.mean(dim=-1, keepdim=True)).abs().mean()
+
+
+def ramp(step: int, length: int = 500) -> float:
+    """0 at step 0, rising linearly to 1 at `length`."""
+    return min(1.0, step / length) if length > 0 else 1.0
+
+
+def sdf_weight(step: int, total: int, start: float = 0.2, end: float = 0.01, share: float = 0.25) -> float:
+    """SDF sign entropy's weight: linear from `start` to `end` over the first `share` of the run, then `end`.
+
+    A quarter, as in nvdiffrec: floaters must go early, later the surface has to be free to move.
+    """
+    length = share * total
+    return start + (end - start) * (min(1.0, step / length) if length > 0 else 1.0)
