@@ -1,0 +1,1 @@
+"""The demo object: a procedurally modelled, painted and lit gourd, written as a USD stage."""
