@@ -1,0 +1,124 @@
+"""The environment light: a known or a trainable cubemap, and its prefiltered form for shading."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from recon.light import latlong
+from recon.light.cubemap import add_border
+from recon.light.prefilter import Prefilter
+
+# Radiance of a trainable light is at least this, so that its logarithm exists.
+_FLOOR = 1e-4
+# A known light is prefiltered once, so its tables may be fine.
+_KNOWN_NODE_SIZE = 0.25
+
+
+@dataclass(frozen=True)
+class PrefilteredLight:
+    """What shading needs of a light: plain tensors, so that gradients can be routed through them.
+
+    diffuse: (6, n + 2, n + 2, 3) cosine-convolved irradiance / pi, a bordered cubemap (see
+        `recon.light.cubemap`).
+    specular: level k is (6, N_k + 2, N_k + 2, 3), the radiance filtered by the GGX lobe of `roughness[k]`.
+    roughness: ascending perceptual roughness of the specular levels.
+    """
+
+    diffuse: Tensor
+    specular: tuple[Tensor, ...]
+    roughness: tuple[float, ...]
+
+    def level(self, roughness: Tensor) -> Tensor:
+        """(P, 1) fractional specular level for `roughness` (P, 1); linear in roughness between levels.
+
+        Roughness outside the levels' range is clamped to it, where the gradient is zero.
+        """
+        knots = torch.tensor(self.roughness, device=roughness.device, dtype=roughness.dtype)
+        if len(self.roughness) == 1:
+            return torch.zeros_like(roughness)
+        inside = roughness.clamp(self.roughness[0], self.roughness[-1])
+        lower = torch.bucketize(inside.detach(), knots, right=True).sub_(1).clamp_(0, len(knots) - 2)
+        return lower + (inside - knots[lower]) / (knots[lower + 1] - knots[lower])
+
+
+class EnvironmentLight(nn.Module):
+    """A distant light as a cubemap (6, N, N, 3) of scene-linear radiance, known or trainable.
+
+    Use `EnvironmentLight.known` or `EnvironmentLight.trainable`. A trainable light holds log-radiance: it is
+    positive and covers a high dynamic range with even steps.
+    """
+
+    def __init__(self, cube: Tensor, *, trainable: bool, node_size: float) -> None:
+        super().__init__()
+        resolution = cube.shape[1]
+        if cube.shape != (6, resolution, resolution, 3) or resolution < 2 or resolution & (resolution - 1):
+            raise ValueError(
+                f"cube: expected (6, N, N, 3), N a power of two above 1, got {tuple(cube.shape)}"
+            )
+        self._trainable = trainable
+        self._node_size = node_size
+        self._prefilter: Prefilter | None = None
+        self._prefiltered: PrefilteredLight | None = None
+        if trainable:
+            self.log_radiance = nn.Parameter(cube.clamp_min(_FLOOR).log())
+        else:
+            self.register_buffer("radiance", cube)
+
+    @classmethod
+    def known(cls, probe: Tensor, resolution: int | None = None) -> EnvironmentLight:
+        """From a lat-long `probe` (H, W, 3) of radiance, centre column +Z (see `recon.light.latlong`).
+
+        resolution: of the cubemap, a power of two; by default as fine as the probe, at most 128.
+        """
+        if resolution is None:
+            resolution = min(128, 2 ** max(4, math.ceil(math.log2(probe.shape[1] / 4))))
+        return cls(latlong.to_cubemap(probe, resolution), trainable=False, node_size=_KNOWN_NODE_SIZE)
+
+    @classmethod
+    def trainable(
+        cls, resolution: int = 32, initial: float = 0.5, *, node_size: float = 0.5
+    ) -> EnvironmentLight:
+        """A grey light of radiance `initial`. resolution: of the cubemap, a power of two."""
+        return cls(torch.full((6, resolution, resolution, 3), initial), trainable=True, node_size=node_size)
+
+    @classmethod
+    def trainable_from(
+        cls, probe: Tensor, resolution: int = 32, *, node_size: float = 0.5
+    ) -> EnvironmentLight:
+        """A trainable light that starts from a lat-long `probe` (H, W, 3)."""
+        return cls(latlong.to_cubemap(probe, resolution), trainable=True, node_size=node_size)
+
+    @property
+    def is_trainable(self) -> bool:
+        return self._trainable
+
+    def cubemap(self) -> Tensor:
+        """(6, N, N, 3) radiance; differentiable if trainable."""
+        return self.log_radiance.exp() if self._trainable else self.radiance
+
+    def prefilter(self) -> PrefilteredLight:
+        """The light in the form that `recon.render.shade` takes.
+
+        A known light is prefiltered once and remembered; a trainable one on every call, differentiably.
+        """
+        cube = self.cubemap()
+        if self._prefiltered is not None and self._prefiltered.diffuse.device == cube.device:
+            return self._prefiltered
+        if self._prefilter is None or self._prefilter.device != cube.device:
+            resolution = cube.shape[1]
+            self._prefilter = Prefilter(resolution, node_size=self._node_size, device=cube.device)
+        levels, diffuse = self._prefilter(cube) if self._trainable else self._prefilter.once(cube)
+        specular = tuple(add_border(level) for level in levels)
+        light = PrefilteredLight(add_border(diffuse), specular, self._prefilter.roughness)
+        if not self._trainable:
+            self._prefiltered, self._prefilter = light, None
+        return light
+
+    @torch.no_grad()
+    def to_latlong(self, height: int, width: int) -> Tensor:
+        """(height, width, 3) lat-long radiance for export, centre column +Z."""
+        return latlong.to_latlong(self.cubemap(), height, width)

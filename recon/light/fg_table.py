@@ -1,0 +1,70 @@
+"""The environment BRDF: directional albedo of the GGX lobe as `F0 * FG[..., 0] + FG[..., 1]`.
+
+The second factor of the split sum (Karis 2013, "Real Shading in Unreal Engine 4"), integrated numerically
+at start with height-correlated Smith shadowing, so that no table is shipped.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from recon.render.brdf import sample_visible_normals, smith_masking, smith_shadowing
+
+_GRAZING = 1e-4
+
+
+def _low_discrepancy(count: int) -> Tensor:
+    """(count, 2) points of the R2 sequence (Roberts 2018), a two-dimensional golden ratio."""
+    plastic = 1.32471795724474602596
+    index = torch.arange(1, count + 1, dtype=torch.float64)[:, None]
+    return (0.5 + index * torch.tensor([1 / plastic, 1 / plastic**2], dtype=torch.float64)) % 1.0
+
+
+@lru_cache(maxsize=8)
+def _integrate(resolution: int, samples: int) -> Tensor:
+    grid = torch.linspace(0.0, 1.0, resolution)
+    n_dot_v = grid.clamp_min(_GRAZING)[:, None]
+    uniform = _low_discrepancy(samples).float()
+    rows = []
+    for roughness in grid:
+        alpha = roughness * roughness
+        half = sample_visible_normals(n_dot_v, alpha, uniform)
+        sine = torch.sqrt(1.0 - n_dot_v * n_dot_v)
+        v_dot_h = (sine * half[..., 0] + n_dot_v * half[..., 2]).clamp(0.0, 1.0)
+        n_dot_l = 2.0 * v_dot_h * half[..., 2] - n_dot_v
+        # Sampling by visible normals leaves the weight F G2 / G1.
+        weight = smith_shadowing(n_dot_l.clamp_min(_GRAZING), n_dot_v, alpha) / smith_masking(n_dot_v, alpha)
+        weight = torch.where(n_dot_l > 0, weight, 0.0)
+        fresnel = (1.0 - v_dot_h) ** 5
+        rows.append(torch.stack([(weight * (1.0 - fresnel)).mean(1), (weight * fresnel).mean(1)], dim=-1))
+    return torch.stack(rows, dim=1)
+
+
+def fg_table(resolution: int = 64, samples: int = 512, device: torch.device | str = "cpu") -> Tensor:
+    """(R, R, 2): scale and bias of F0, indexed by n.v (rows) and perceptual roughness (columns).
+
+    Both coordinates run from 0 (first) to 1 (last entry). Computed on the CPU with a fixed point set, so it
+    is the same everywhere; kept for the life of the process.
+    """
+    return _integrate(resolution, samples).to(device)
+
+
+def lookup_fg(table: Tensor, n_dot_v: Tensor, roughness: Tensor) -> Tensor:
+    """(P, 2) bilinear lookup in `fg_table`'s result.
+
+    n_dot_v, roughness: (P, 1), clamped to [0, 1] (the gradient is zero outside). Differentiable in both
+    coordinates.
+    """
+    resolution = table.shape[0]
+    y = n_dot_v.clamp(0.0, 1.0) * (resolution - 1)
+    x = roughness.clamp(0.0, 1.0) * (resolution - 1)
+    row = y.detach().long().clamp_max(resolution - 2)
+    column = x.detach().long().clamp_max(resolution - 2)
+    corner = (row * resolution + column)[:, 0]
+    entries = table.reshape(-1, 2)
+    upper = torch.lerp(entries[corner], entries[corner + 1], x - column)
+    lower = torch.lerp(entries[corner + resolution], entries[corner + resolution + 1], x - column)
+    return torch.lerp(upper, lower, y - row)

@@ -1,0 +1,109 @@
+"""Lat-long probes: orientation, and area-preserving resampling from and to cubemaps.
+
+Dataset frame, USD/OpenEXR orientation: the centre column looks at +Z, the column at a quarter of the width
+looks at +X, the top row at +Y. With u to the right and v down, both in [0, 1]:
+u = 1/2 - atan2(x, z) / (2 pi), v = acos(y) / pi.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from recon.light.cubemap import add_border, face_axes, lookup
+
+# Sub-samples per source texel, along one axis: enough that a one-texel sun keeps its energy within 1 %.
+_SAMPLES_PER_TEXEL = 3
+
+
+def directions_to_uv(directions: Tensor) -> Tensor:
+    """(..., 3) directions of any length -> (..., 2) u to the right and v down, both in [0, 1]."""
+    x, y, z = directions.unbind(-1)
+    u = 0.5 - torch.atan2(x, z) / (2 * math.pi)
+    v = torch.atan2(torch.hypot(x, z), y) / math.pi
+    return torch.stack([u, v], dim=-1)
+
+
+def uv_to_directions(uv: Tensor) -> Tensor:
+    """(..., 2) u to the right and v down -> (..., 3) unit directions."""
+    azimuth = (0.5 - uv[..., 0]) * (2 * math.pi)
+    polar = uv[..., 1] * math.pi
+    radius = torch.sin(polar)
+    return torch.stack([radius * torch.sin(azimuth), torch.cos(polar), radius * torch.cos(azimuth)], dim=-1)
+
+
+def pixel_directions(height: int, width: int, device: torch.device | str = "cpu") -> Tensor:
+    """(height, width, 3): unit directions through the pixel centres."""
+    u = (torch.arange(width, device=device, dtype=torch.float32) + 0.5) / width
+    v = (torch.arange(height, device=device, dtype=torch.float32) + 0.5) / height
+    return uv_to_directions(torch.stack(torch.meshgrid(u, v, indexing="xy"), dim=-1))
+
+
+def pixel_solid_angles(height: int, width: int, device: torch.device | str = "cpu") -> Tensor:
+    """(height, 1): exact solid angle in steradians of a pixel in each row."""
+    edge = torch.cos(torch.linspace(0.0, math.pi, height + 1, dtype=torch.float64))
+    return ((edge[:-1] - edge[1:]) * (2 * math.pi / width))[:, None].to(device, torch.float32)
+
+
+def sample_latlong(image: Tensor, directions: Tensor) -> Tensor:
+    """(..., C) bilinear lookup of `image` (H, W, C): wraps around in u, is clamped at the poles."""
+    height, width = image.shape[:2]
+    uv = directions_to_uv(directions)
+    x = uv[..., 0] * width - 0.5
+    y = (uv[..., 1] * height - 0.5).clamp(0, height - 1)
+    left, top = x.floor(), y.floor()
+    fx, fy = (x - left)[..., None], (y - top)[..., None]
+    column = left.long() % width
+    next_column = (column + 1) % width
+    row = top.long()
+    next_row = (row + 1).clamp_max(height - 1)
+    upper = torch.lerp(image[row, column], image[row, next_column], fx)
+    lower = torch.lerp(image[next_row, column], image[next_row, next_column], fx)
+    return torch.lerp(upper, lower, fy)
+
+
+def to_cubemap(image: Tensor, resolution: int) -> Tensor:
+    """Resamples a lat-long probe (H, W, 3) to a cubemap (6, N, N, 3) of mean radiance per texel.
+
+    Every texel averages, by solid angle, enough bilinear samples to see each pixel of the probe several
+    times: the probe's energy (radiance times solid angle) is kept even for a sun of one pixel.
+    """
+    per_texel = max(2, math.ceil(_SAMPLES_PER_TEXEL * image.shape[1] / (4 * resolution)))
+    fine = resolution * per_texel
+    coordinate = (torch.arange(fine, device=image.device, dtype=torch.float32) + 0.5) * (2.0 / fine) - 1.0
+    rows_per_block = max(1, (1 << 20) // (fine * per_texel))
+    faces = []
+    for forward, right, down in face_axes(image.device):
+        blocks = []
+        for t in coordinate.split(rows_per_block * per_texel):
+            points = forward + coordinate[None, :, None] * right + t[:, None, None] * down
+            weight = (points * points).sum(-1, keepdim=True) ** -1.5
+            shape = (len(t) // per_texel, per_texel, resolution, per_texel, -1)
+            total = (sample_latlong(image, points) * weight).view(shape).sum(dim=(1, 3))
+            blocks.append(total / weight.view(shape).sum(dim=(1, 3)))
+        faces.append(torch.cat(blocks))
+    return torch.stack(faces)
+
+
+def to_latlong(cube: Tensor, height: int, width: int) -> Tensor:
+    """Resamples a cubemap (6, N, N, 3) to a lat-long probe (height, width, 3) of mean radiance per pixel.
+
+    Averages bilinear samples by solid angle, so that the energy is kept.
+    """
+    resolution = cube.shape[1]
+    per_pixel = max(2, math.ceil(_SAMPLES_PER_TEXEL * 4 * resolution / width))
+    levels = (add_border(cube),)
+    u = (torch.arange(width * per_pixel, device=cube.device) + 0.5) / (width * per_pixel)
+    v = (torch.arange(height * per_pixel, device=cube.device) + 0.5) / (height * per_pixel)
+    rows_per_block = max(1, (1 << 20) // (width * per_pixel * per_pixel))
+    blocks = []
+    for rows in v.split(rows_per_block * per_pixel):
+        directions = uv_to_directions(torch.stack(torch.meshgrid(u, rows, indexing="xy"), dim=-1))
+        weight = torch.sin(rows * math.pi)[:, None, None]
+        shape = (len(rows) // per_pixel, per_pixel, width, per_pixel, -1)
+        values = lookup(levels, directions.reshape(-1, 3)).view(len(rows), len(u), 3) * weight
+        normalizer = weight.view(-1, per_pixel).sum(dim=1)[:, None, None] * per_pixel
+        blocks.append(values.view(shape).sum(dim=(1, 3)) / normalizer)
+    return torch.cat(blocks)

@@ -1,0 +1,376 @@
+"""Prefiltering of a cubemap for image-based lighting: the GGX lobe at chosen roughnesses, and the cosine lobe.
+
+The first factor of the split sum (Karis 2013): with view = normal = reflection direction, level k holds
+sum(L(l) D(n.h) n.l dw) / sum(D(n.h) n.l dw) for roughness[k]. Prefiltering is linear in the radiance and its
+weights depend on nothing else, so it is a sparse matrix, built once:
+
+- Columns are the texels of the cubemap *and of its pyramid* (means of 2x2 texels by solid angle). For each
+  output direction the pyramid is walked as a quadtree (as in Barnes and Hut 1986): a node is taken whole once
+  it is small beside the scale on which the lobe varies there, else its children are visited.
+- Where the lobe is narrower than a texel, the texel itself is cut further (as an area of constant radiance).
+- Texels that outshine the rest (`bright`) are always taken one by one, so that the lobe around a sun is
+  exact out to its tails.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import warp as wp
+from torch import Tensor
+
+from recon.light.cubemap import face_axes, texel_directions, texel_solid_angles
+from recon.warp_runtime import launch
+
+# Levels below one source texel that a narrow lobe may be integrated at.
+_SUBTEXEL_DEPTH = 6
+# Size of a piece of one texel, as a share of the lobe's local scale: the radiance is constant there and
+# the 2x2 Gauss rule is of fourth order, so pieces may be large.
+_SUBTEXEL_SIZE = 0.7
+# Table entries that a known light's prefilter holds at once.
+_ENTRIES_PER_BLOCK = 1 << 22
+# The cosine lobe, for the kernels' `alpha`.
+_COSINE = -1.0
+
+
+@wp.func
+def _axis(axes: wp.array2d(dtype=wp.vec3), face: wp.int32, s: wp.float32, t: wp.float32) -> wp.vec3:
+    return axes[face, 0] + axes[face, 1] * s + axes[face, 2] * t
+
+
+@wp.func
+def _compact_bits(code: wp.int32) -> wp.int32:
+    """The even bits of a Morton code, packed."""
+    x = code & wp.int32(0x55555555)
+    x = (x | (x >> wp.int32(1))) & wp.int32(0x33333333)
+    x = (x | (x >> wp.int32(2))) & wp.int32(0x0F0F0F0F)
+    x = (x | (x >> wp.int32(4))) & wp.int32(0x00FF00FF)
+    return (x | (x >> wp.int32(8))) & wp.int32(0x0000FFFF)
+
+
+@wp.func
+def _lobe(normal: wp.vec3, point: wp.vec3, alpha: wp.float32) -> wp.float32:
+    """Lobe times solid angle (up to a factor that normalisation removes) at a point of the cube."""
+    inverse = 1.0 / wp.length(point)
+    away = normal - point * inverse
+    quarter = 0.25 * wp.dot(away, away)
+    n_dot_l = wp.max(1.0 - 2.0 * quarter, 0.0)
+    weight = n_dot_l * inverse * inverse * inverse
+    if alpha >= 0.0:
+        # With v = n: (n.h)^2 = (1 + n.l) / 2, so 1 - (n.h)^2 is a quarter of |n - l|^2.
+        spread = quarter + alpha * alpha * (1.0 - quarter)
+        weight = weight / (spread * spread)
+    return weight
+
+
+@wp.kernel(enable_backward=False)
+def _walk_kernel(
+    start: wp.int32,
+    axes: wp.array2d(dtype=wp.vec3),
+    normals: wp.array(dtype=wp.vec3),
+    alphas: wp.array(dtype=wp.float32),
+    bright: wp.array(dtype=wp.uint8),
+    leaf_depth: wp.int32,
+    node_size: wp.float32,
+    subtexel_size: wp.float32,
+    subtexel_depth: wp.int32,
+    fill: wp.int32,
+    first: wp.array(dtype=wp.int64),
+    counts: wp.array(dtype=wp.int64),
+    columns: wp.array(dtype=wp.int32),
+    weights: wp.array(dtype=wp.float32),
+):
+    """Counts a row's entries (`fill` = 0), or writes them, normalised, from `first` on."""
+    i = start + wp.tid()
+    normal = normals[i]
+    alpha = alphas[i]
+    width = wp.float32(1.0)
+    if alpha >= 0.0:
+        width = 4.0 * alpha * alpha
+    begin = wp.int64(0)
+    if fill == 1:
+        begin = first[i]
+    count = wp.int64(0)
+    total = wp.float32(0.0)
+    for face in range(6):
+        depth = wp.int32(0)
+        code = wp.int32(0)
+        walking = wp.int32(1)
+        while walking == 1:
+            half = 1.0 / float(wp.int32(1) << depth)
+            ix = _compact_bits(code)
+            iy = _compact_bits(code >> wp.int32(1))
+            s = (2.0 * float(ix) + 1.0) * half - 1.0
+            t = (2.0 * float(iy) + 1.0) * half - 1.0
+            center = _axis(axes, face, s, t)
+            inverse = 1.0 / wp.length(center)
+            away = normal - center * inverse
+            distance2 = wp.dot(away, away)
+            size = 2.0 * half * inverse
+            # The column, and whether the node must be opened.
+            column = wp.int32(-1)
+            limit = subtexel_size
+            forced = wp.int32(0)
+            shift = wp.max(depth - leaf_depth, wp.int32(0))
+            at = depth - shift
+            # Pyramid level `at` has 6 * 4^at texels and comes after all coarser ones: 2 (4^at - 1) texels.
+            column = (
+                wp.int32(2) * ((wp.int32(1) << (wp.int32(2) * at)) - wp.int32(1))
+                + (face << (wp.int32(2) * at))
+                + ((iy >> shift) << at)
+                + (ix >> shift)
+            )
+            if depth < leaf_depth:
+                limit = node_size
+                forced = wp.int32(bright[column])
+            below = 0.5 * distance2 - 1.0 > size
+            small = size * size <= limit * limit * (distance2 + width) or depth >= leaf_depth + subtexel_depth
+            if not below and (forced == 1 or not small):
+                depth = depth + wp.int32(1)
+                code = code << wp.int32(2)
+            else:
+                if not below:
+                    if fill == 1:
+                        g = half * 0.57735027
+                        weight = _lobe(normal, _axis(axes, face, s - g, t - g), alpha)
+                        weight += _lobe(normal, _axis(axes, face, s + g, t - g), alpha)
+                        weight += _lobe(normal, _axis(axes, face, s - g, t + g), alpha)
+                        weight += _lobe(normal, _axis(axes, face, s + g, t + g), alpha)
+                        weight = weight * half * half
+                        columns[begin + count] = column
+                        weights[begin + count] = weight
+                        total = total + weight
+                    count = count + wp.int64(1)
+                code = code + wp.int32(1)
+                while depth > 0 and (code & wp.int32(3)) == 0:
+                    code = code >> wp.int32(2)
+                    depth = depth - wp.int32(1)
+                if depth == 0:
+                    walking = wp.int32(0)
+    if fill == 1:
+        scale = 1.0 / total
+        for k in range(wp.int32(count)):
+            weights[begin + wp.int64(k)] = weights[begin + wp.int64(k)] * scale
+    else:
+        counts[i] = count
+
+
+@wp.kernel(enable_backward=False)
+def _multiply_kernel(
+    start: wp.int32,
+    first: wp.array(dtype=wp.int64),
+    columns: wp.array(dtype=wp.int32),
+    weights: wp.array(dtype=wp.float32),
+    values: wp.array(dtype=wp.vec3),
+    out: wp.array(dtype=wp.vec3),
+):
+    i = start + wp.tid()
+    total = wp.vec3(0.0, 0.0, 0.0)
+    begin = first[i]
+    for k in range(wp.int32(first[i + 1] - begin)):
+        j = begin + wp.int64(k)
+        total += values[columns[j]] * weights[j]
+    out[i] = total
+
+
+def _vec3(values: Tensor) -> wp.array:
+    return wp.from_torch(values, dtype=wp.vec3)
+
+
+@dataclass(frozen=True)
+class SparseMatrix:
+    """Compressed sparse rows. first: (R + 1,) int64. columns: (E,) int32. weights: (E,) float32."""
+
+    first: Tensor
+    columns: Tensor
+    weights: Tensor
+
+    def __matmul__(self, values: Tensor) -> Tensor:
+        """(R, 3) product with `values` (C, 3); not differentiable (see `Prefilter.__call__`)."""
+        rows = len(self.first) - 1
+        out = values.new_empty(rows, 3)
+        inputs = [self.first, self.columns, self.weights, _vec3(values.contiguous()), _vec3(out)]
+        launch(_multiply_kernel, rows, inputs, values.device)
+        return out
+
+    def transpose(self, columns: int) -> SparseMatrix:
+        """The transposed matrix, for a matrix of `columns` columns."""
+        counts = self.first[1:] - self.first[:-1]
+        rows = torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)
+        order = torch.argsort(self.columns, stable=True)
+        first = torch.zeros(columns + 1, dtype=torch.int64, device=counts.device)
+        first[1:] = torch.bincount(self.columns, minlength=columns).cumsum(0)
+        return SparseMatrix(first, rows[order].int(), self.weights[order])
+
+
+class _Multiply(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, matrix: SparseMatrix, transposed: SparseMatrix) -> Tensor:
+        ctx.transposed = transposed
+        return matrix @ values.detach()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, None, None]:
+        return ctx.transposed @ gradients[0], None, None
+
+
+def pyramid(cube: Tensor) -> Tensor:
+    """(2 (4 N^2 - 1), 3): all texels of the cubemap's pyramid, the single texels of the faces first.
+
+    cube: (6, N, N, 3), N a power of two. Each coarser texel is the mean by solid angle of four finer ones.
+    """
+    resolution = cube.shape[1]
+    weight = texel_solid_angles(resolution, cube.device)[None, :, :, None]
+    energy = cube * weight
+    levels = [cube.reshape(-1, 3)]
+    while resolution > 1:
+        resolution //= 2
+        energy = energy.view(6, resolution, 2, resolution, 2, 3).sum(dim=(2, 4))
+        weight = weight.view(1, resolution, 2, resolution, 2, 1).sum(dim=(2, 4))
+        levels.append((energy / weight).reshape(-1, 3))
+    return torch.cat(levels[::-1])
+
+
+def bright_nodes(cube: Tensor, count: int, contrast: float = 8.0) -> Tensor:
+    """(2 (4 N^2 - 1),) uint8, in `pyramid` order: nodes that hold one of the outshining texels.
+
+    Those are at most `count` texels, the brightest by their largest channel, that exceed `contrast` times
+    the mean over the sphere.
+    """
+    resolution = cube.shape[1]
+    brightness = cube.amax(dim=-1)
+    mean = (brightness * texel_solid_angles(resolution, cube.device)).sum() / (4 * math.pi)
+    top = torch.topk(brightness.reshape(-1), min(count, brightness.numel())).indices
+    level = torch.zeros(brightness.numel(), dtype=torch.uint8, device=cube.device)
+    level[top] = 1
+    level = level.view_as(brightness) * (brightness > contrast * mean)
+    levels = [level.reshape(-1)]
+    while resolution > 1:
+        resolution //= 2
+        level = level.view(6, resolution, 2, resolution, 2).amax(dim=(2, 4))
+        levels.append(level.reshape(-1))
+    return torch.cat(levels[::-1])
+
+
+def roughness_levels(resolution: int, ratio: float = 1.22) -> tuple[float, ...]:
+    """Roughnesses to prefilter a cubemap of that resolution at: 0, then a geometric series up to 1.
+
+    The first lobe above 0 is half a texel wide between its half maxima; narrower lobes look alike.
+    """
+    smallest = math.sqrt(1.0 / (4.0 * resolution))
+    steps = max(1, round(math.log(1.0 / smallest) / math.log(ratio)))
+    return (0.0, *(smallest ** (1.0 - k / steps) for k in range(steps + 1)))
+
+
+def level_resolution(
+    roughness: float, resolution: int, smallest: int = 16, texels_per_width: float = 3.0
+) -> int:
+    """Resolution for a prefiltered level: the lobe's width (2 alpha radians) spans a few texels.
+
+    A power of two between `smallest` (or `resolution`, if that is less) and `resolution`.
+    """
+    needed = texels_per_width / max(roughness * roughness, 1e-6)
+    return min(resolution, max(smallest, 2 ** math.ceil(math.log2(needed))))
+
+
+class Prefilter:
+    """Prefilters cubemaps of one resolution, differentiably, with tables made once.
+
+    resolution: N of the cubemaps, a power of two. roughness: of the specular levels, ascending; the first
+    may be 0, the cubemap itself. diffuse_resolution: of the cosine-convolved level. node_size: size of a
+    pyramid node that is taken whole, as a share of the lobe's local scale; less is more exact and slower.
+    """
+
+    def __init__(
+        self,
+        resolution: int,
+        roughness: Sequence[float] | None = None,
+        diffuse_resolution: int = 16,
+        node_size: float = 0.5,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        if resolution < 2 or resolution & (resolution - 1):
+            raise ValueError(f"resolution: expected a power of two of at least 2, got {resolution}")
+        self.resolution = resolution
+        self.roughness = tuple(roughness) if roughness is not None else roughness_levels(resolution)
+        if any(a >= b for a, b in zip(self.roughness, self.roughness[1:])):
+            raise ValueError(f"roughness: expected ascending values, got {self.roughness}")
+        self.node_size = node_size
+        self.device = torch.device(device)
+        self.resolutions = tuple(level_resolution(r, resolution) for r in self.roughness)
+        self.diffuse_resolution = diffuse_resolution
+        lobes = [(r * r, n) for r, n in zip(self.roughness, self.resolutions) if r > 0]
+        lobes.append((_COSINE, diffuse_resolution))
+        self._counts = [6 * n * n for _, n in lobes]
+        self._normals = torch.cat([texel_directions(n, self.device).reshape(-1, 3) for _, n in lobes])
+        alphas = torch.tensor([alpha for alpha, _ in lobes], device=self.device)
+        self._alphas = torch.repeat_interleave(alphas, torch.tensor(self._counts, device=self.device))
+        self._tables: tuple[SparseMatrix, SparseMatrix] | None = None
+
+    def _rows(self, rows: slice, bright: Tensor, entries_per_block: int) -> list[SparseMatrix]:
+        """Table rows, in blocks of about `entries_per_block` entries."""
+        normals, alphas = self._normals[rows], self._alphas[rows]
+        axes = wp.from_torch(face_axes(self.device).contiguous(), dtype=wp.vec3)
+        depth = self.resolution.bit_length() - 1
+        settings = [depth, self.node_size, _SUBTEXEL_SIZE, _SUBTEXEL_DEPTH]
+        counts = torch.empty(len(normals), dtype=torch.int64, device=self.device)
+        no_columns = torch.empty(0, dtype=torch.int32, device=self.device)
+        no_weights = torch.empty(0, device=self.device)
+        inputs = [axes, _vec3(normals), alphas, bright, *settings, 0, counts, counts, no_columns, no_weights]
+        launch(_walk_kernel, len(normals), inputs, self.device)
+        ends = counts.cumsum(0)
+        blocks = []
+        begin, done = 0, 0
+        while begin < len(normals):
+            end = int(torch.searchsorted(ends, done + entries_per_block, right=True))
+            end = min(max(end, begin + 1), len(normals))
+            first = torch.zeros(end - begin + 1, dtype=torch.int64, device=self.device)
+            first[1:] = ends[begin:end] - done
+            size = int(first[-1])
+            columns = torch.empty(size, dtype=torch.int32, device=self.device)
+            weights = torch.empty(size, device=self.device)
+            inputs = [axes, _vec3(normals[begin:end]), alphas[begin:end], bright, *settings, 1]
+            inputs += [first, counts, columns, weights]
+            launch(_walk_kernel, end - begin, inputs, self.device)
+            blocks.append(SparseMatrix(first, columns, weights))
+            begin, done = end, done + size
+        return blocks
+
+    def _split(self, cube: Tensor, rows: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+        parts = list(rows.split(self._counts))
+        diffuse = parts.pop().view(6, self.diffuse_resolution, self.diffuse_resolution, 3)
+        levels = [part.view(6, n, n, 3) for part, n in zip(parts, self.resolutions[-len(parts) :])]
+        if self.roughness[0] == 0.0:
+            levels.insert(0, cube)
+        return tuple(levels), diffuse
+
+    def __call__(self, cube: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+        """Specular levels (6, N_k, N_k, 3) and the diffuse level (6, D, D, 3); differentiable.
+
+        cube: (6, N, N, 3) radiance. The diffuse level is irradiance / pi. The tables are made on the first
+        call and kept; they treat all radiance alike, for it may change.
+        """
+        source = pyramid(cube)
+        if self._tables is None:
+            bright = torch.zeros(len(source), dtype=torch.uint8, device=self.device)
+            (matrix,) = self._rows(slice(None), bright, 1 << 40)
+            self._tables = matrix, matrix.transpose(len(source))
+        return self._split(cube, _Multiply.apply(source, *self._tables))
+
+    @torch.no_grad()
+    def once(self, cube: Tensor, bright_texels: int | None = None) -> tuple[tuple[Tensor, ...], Tensor]:
+        """Like `__call__`, for a light that stays: no gradient, no tables kept, and exact around suns.
+
+        bright_texels: how many outshining texels to take one by one; by default twice the resolution.
+        """
+        source = pyramid(cube)
+        bright = bright_nodes(cube, 2 * self.resolution if bright_texels is None else bright_texels)
+        outputs = []
+        for begin in range(0, len(self._normals), 1 << 15):
+            for block in self._rows(slice(begin, begin + (1 << 15)), bright, _ENTRIES_PER_BLOCK):
+                outputs.append(block @ source)
+        return self._split(cube, torch.cat(outputs))
