@@ -6,16 +6,29 @@ releases the GIL inside a launch, so the slices run side by side.
 
 from __future__ import annotations
 
+import importlib
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from typing import Any
 
 import torch
 import warp as wp
 
-wp.config.log_level = 40  # errors only: "no CUDA driver" is no news on a laptop
+wp.config.log_level = 40  # errors only; the driver warning on machines without CUDA is native, and stays
 wp.init()
+
+# Every module that defines kernels, for `compile_kernels`.
+KERNEL_MODULES = (
+    "recon.render.warp_kernels.barycentrics",
+    "recon.render.warp_kernels.blending",
+    "recon.render.warp_kernels.interpolation",
+    "recon.render.warp_kernels.silhouettes",
+    "recon.render.warp_kernels.texture_lookup",
+    "recon.render.warp_kernels.visibility",
+)
 
 # Below this many indices a slice costs more to hand over than to run.
 _MIN_SLICE = 2048
@@ -62,3 +75,22 @@ def launch(
     run(0)
     for other in others:
         other.result()
+
+
+def stream_scope(device: torch.device | str) -> AbstractContextManager[Any]:
+    """Makes Warp's own work on `device` (building a BVH, say) run in order with torch's current stream."""
+    target = torch.device(device)
+    if target.type != "cuda":
+        return nullcontext()
+    return wp.ScopedStream(wp.stream_from_torch(torch.cuda.current_stream(target)))
+
+
+def compile_kernels(device: torch.device | str) -> float:
+    """Loads all kernels for `device`, compiling those that Warp's cache lacks; returns the seconds spent.
+
+    Without it each module compiles at its first launch, in the middle of whatever is being timed.
+    """
+    begin = time.perf_counter()
+    modules = [wp.get_module(importlib.import_module(name).__name__) for name in KERNEL_MODULES]
+    wp.force_load(wp.device_from_torch(device), modules, max_workers=torch.get_num_threads())
+    return time.perf_counter() - begin

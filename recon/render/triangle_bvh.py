@@ -1,0 +1,61 @@
+"""A bounding volume hierarchy over the current mesh, kept across calls where that is safe."""
+
+from __future__ import annotations
+
+import torch
+import warp as wp
+from torch import Tensor
+
+from recon.render.identity_cache import IdentityCache
+from recon.warp_runtime import stream_scope
+
+# Refitting keeps the tree's shape; rebuilding now and then keeps it a good one as vertices drift.
+_REFITS_BEFORE_REBUILD = 200
+
+
+class TriangleBvh:
+    """Ray-traceable copy of a triangle mesh.
+
+    While the same `faces` tensor (and vertex count) comes back, the tree is refitted; otherwise rebuilt.
+    """
+
+    def __init__(self) -> None:
+        self._faces: IdentityCache[Tensor] = IdentityCache(_as_int32)
+        self._points: Tensor | None = None
+        self._mesh: wp.Mesh | None = None
+        self._refits = 0
+
+    def update(self, vertices: Tensor, faces: Tensor) -> wp.uint64:
+        """Takes over the positions (V, 3) and triangles (F, 3), F > 0, and returns the mesh's handle.
+
+        The handle is valid until the next call.
+        """
+        # A NaN or infinite bounding box would spoil the tree for the healthy triangles around it.
+        points = torch.nan_to_num(vertices.detach().float(), nan=0.0, posinf=1e6, neginf=-1e6)
+        mesh = self._mesh
+        with stream_scope(points.device):
+            if mesh is not None and self._points is not None and self._can_refit(points, faces):
+                self._points.copy_(points)
+                mesh.refit()
+                self._refits += 1
+            else:
+                self._points = points.contiguous()
+                mesh = wp.Mesh(
+                    points=wp.from_torch(self._points, dtype=wp.vec3),
+                    indices=wp.from_torch(self._faces.get(faces).view(-1), dtype=wp.int32),
+                )
+                self._mesh, self._refits = mesh, 0
+        return mesh.id
+
+    def _can_refit(self, points: Tensor, faces: Tensor) -> bool:
+        kept = self._points
+        same_size = kept is not None and kept.shape == points.shape and kept.device == points.device
+        return same_size and self._faces.holds(faces) and self._refits < _REFITS_BEFORE_REBUILD
+
+    def faces_int32(self, faces: Tensor) -> Tensor:
+        """(F, 3) int32 copy of `faces`."""
+        return self._faces.get(faces)
+
+
+def _as_int32(faces: Tensor) -> Tensor:
+    return faces.to(torch.int32).contiguous()

@@ -1,0 +1,88 @@
+"""The rendering interface implemented with NVIDIA Warp: runs on CPU and CUDA, needs no compiler."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from recon.data.cameras import Cameras
+from recon.render.edge_adjacency import edge_mates
+from recon.render.identity_cache import IdentityCache
+from recon.render.interface import Raster
+from recon.render.triangle_bvh import TriangleBvh
+from recon.render.warp_antialias import Crossings, antialias, find_crossings
+from recon.render.warp_kernels.visibility import trace_pixels
+from recon.render.warp_surface import Interpolate, SolveBarycentrics, camera_inputs, uv_footprint
+from recon.render.warp_texture import LookUpTexture, mip_level
+from recon.warp_runtime import launch
+
+
+@dataclass
+class _Visibility:
+    """What a raster keeps for `antialias`: dense maps over all pixels, and the crossings once found."""
+
+    face_map: Tensor
+    distance: Tensor
+    faces: Tensor  # (F, 3) int32
+    crossings: Crossings | None = None
+
+
+class WarpRasterizer:
+    """Implements `recon.render.interface.Rasterizer` with Warp kernels.
+
+    Nothing is clipped at a near plane: primary visibility is traced, so surfaces that reach behind the
+    camera are seen right. On the CPU all results, gradients included, are the same from run to run; on
+    CUDA, gradients are summed in no fixed order.
+    """
+
+    name = "warp"
+
+    def __init__(self, device: torch.device | str) -> None:
+        self.device = torch.device(device)
+        self._bvh = TriangleBvh()
+        self._mates: IdentityCache[Tensor] = IdentityCache(edge_mates)
+
+    def rasterize(self, vertices: Tensor, faces: Tensor, cameras: Cameras) -> Raster:
+        total = len(cameras) * cameras.height * cameras.width
+        face_map = torch.full((total,), -1, dtype=torch.int32, device=self.device)
+        distance = torch.zeros(total, device=self.device)
+        if faces.shape[0] > 0:
+            mesh = self._bvh.update(vertices, faces)
+            inputs = (mesh, *camera_inputs(cameras), face_map, distance)
+            launch(trace_pixels, total, inputs, self.device)
+        pixels = torch.nonzero(face_map >= 0)[:, 0]
+        triangles = face_map[pixels].long()
+        faces_int32 = self._bvh.faces_int32(faces)
+        barycentrics = SolveBarycentrics.apply(vertices, faces_int32, pixels, triangles, cameras)
+        native = _Visibility(face_map, distance, faces_int32)
+        return Raster(cameras, faces, vertices, pixels, triangles, barycentrics, native)
+
+    def interpolate(self, attributes: Tensor, raster: Raster, index: Tensor) -> Tensor:
+        return Interpolate.apply(attributes, raster.barycentrics, raster.triangles, index)
+
+    def uv_footprint(self, uvs: Tensor, raster: Raster, index: Tensor) -> Tensor:
+        surface = (raster.barycentrics, raster.vertices, raster.native.faces)
+        return uv_footprint(uvs, index, *surface, raster.pixels, raster.triangles, raster.cameras)
+
+    def antialias(self, image: Tensor, raster: Raster) -> Tensor:
+        visibility: _Visibility = raster.native
+        if visibility.crossings is None:
+            visibility.crossings = find_crossings(
+                raster.pixels,
+                visibility.face_map,
+                visibility.distance,
+                raster.vertices,
+                visibility.faces,
+                self._mates.get(raster.faces),
+                raster.cameras,
+            )
+        return antialias(image, visibility.crossings, raster.vertices, raster.cameras)
+
+    def texture(self, mips: list[Tensor], uv: Tensor, footprint: Tensor | None = None) -> Tensor:
+        if footprint is None:
+            return LookUpTexture.apply(uv, uv.new_zeros(uv.shape[0]), mips[0])
+        height, width, _ = mips[0].shape
+        wanted = mip_level(footprint.detach(), height, width, len(mips))
+        return LookUpTexture.apply(uv, wanted, *mips)
