@@ -1,0 +1,38 @@
+"""The small network between the hash encoding and a branch's channels."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+
+class Mlp(nn.Module):
+    """Bias-free ReLU network with `depth` hidden layers of `width` units and a linear output.
+
+    Without biases it maps zero to zero, so a freshly initialized (nearly zero) encoding yields the channels'
+    configured starting values. Weights follow He et al. 2015 (uniform, fan-in).
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        width: int = 32,
+        depth: int = 2,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        sizes = [inputs, *[width] * depth, outputs]
+        layers = [nn.Linear(a, b, bias=False) for a, b in pairwise(sizes)]
+        for layer in layers:
+            nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu", generator=generator)
+        self.layers = nn.ModuleList(layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(P, outputs) from (P, inputs)."""
+        *hidden, last = self.layers
+        for layer in hidden:
+            x = torch.relu(layer(x))
+        return last(x)

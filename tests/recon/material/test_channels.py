@@ -1,0 +1,67 @@
+import pytest
+import torch
+
+from recon.material.channels import (
+    ChannelSettings,
+    decode_albedo,
+    decode_metallic,
+    decode_normal_offset,
+    decode_occlusion,
+    decode_roughness,
+)
+from usd_tools.errors import UserError
+
+SETTINGS = ChannelSettings(roughness_min=0.1, roughness_max=0.9, initial_roughness=0.3, initial_metallic=0.02)
+
+
+def test_zero_output_is_the_configured_start():
+    zero = torch.zeros(1, 1, dtype=torch.float64)
+    assert decode_roughness(zero, SETTINGS).item() == pytest.approx(0.3)
+    assert decode_metallic(zero, SETTINGS).item() == pytest.approx(0.02)
+    assert decode_occlusion(zero).item() == pytest.approx(0.95)
+    assert decode_normal_offset(torch.zeros(1, 3), SETTINGS).abs().max() == 0.0
+    # sRGB 0.5 in linear light
+    torch.testing.assert_close(
+        decode_albedo(torch.zeros(1, 3)), torch.full((1, 3), 0.21404), atol=1e-4, rtol=0
+    )
+
+
+def test_ranges_are_never_left():
+    far = torch.tensor([[-100.0], [100.0]])
+    assert decode_roughness(far, SETTINGS).flatten().tolist() == pytest.approx([0.1, 0.9])
+    assert decode_metallic(far, SETTINGS).flatten().tolist() == pytest.approx([0.0, 1.0])
+    assert decode_occlusion(far).flatten().tolist() == pytest.approx([0.0, 1.0])
+    assert decode_albedo(far).flatten().tolist() == pytest.approx([0.0, 1.0])
+    assert decode_normal_offset(far, SETTINGS).flatten().tolist() == pytest.approx([-0.25, 0.25])
+
+
+@pytest.mark.parametrize(
+    "decode",
+    [
+        decode_albedo,
+        decode_occlusion,
+        lambda raw: decode_roughness(raw, SETTINGS),
+        lambda raw: decode_metallic(raw, SETTINGS),
+        lambda raw: decode_normal_offset(raw, SETTINGS),
+    ],
+)
+def test_every_channel_can_move_from_its_start(decode):
+    raw = torch.zeros(1, 3, dtype=torch.float64, requires_grad=True)
+    decode(raw).sum().backward()
+    assert raw.grad.min() > 0.01
+    assert torch.autograd.gradcheck(decode, raw)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"roughness_min": 0.5, "roughness_max": 0.5},
+        {"roughness_min": -0.1},
+        {"initial_roughness": 0.03},
+        {"initial_metallic": 0.0},
+        {"normal_max": -1.0},
+    ],
+)
+def test_impossible_settings_are_refused(bad):
+    with pytest.raises(UserError, match="expected"):
+        ChannelSettings(**bad)
