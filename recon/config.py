@@ -66,7 +66,7 @@ class GeometryConfig:
     init: str = _field("hull", choices=("hull", "random", "sphere"))
     learning_rate_scale: float = _field(1.0, minimum=0.0)
     sdf_regularizer: tuple[float, float] = _field((0.2, 0.01), minimum=0.0)
-    laplacian: float = _field(1.0, minimum=0.0)
+    laplacian: float = _field(3000.0, minimum=0.0)
     normal_smoothness: float = _field(0.0, minimum=0.0)
 
 
