@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
@@ -20,8 +20,10 @@ import warp as wp
 wp.config.log_level = 40  # errors only; the driver warning on machines without CUDA is native, and stays
 wp.init()
 
-# Every module that defines kernels, for `compile_kernels`.
+# Every module that defines kernels at import, for `compile_kernels`.
 KERNEL_MODULES = (
+    "recon.light.cubemap",
+    "recon.light.prefilter",
     "recon.render.warp_kernels.barycentrics",
     "recon.render.warp_kernels.blending",
     "recon.render.warp_kernels.interpolation",
@@ -85,12 +87,14 @@ def stream_scope(device: torch.device | str) -> AbstractContextManager[Any]:
     return wp.ScopedStream(wp.stream_from_torch(torch.cuda.current_stream(target)))
 
 
-def compile_kernels(device: torch.device | str) -> float:
+def compile_kernels(device: torch.device | str, kernels: Iterable[wp.Kernel] = ()) -> float:
     """Loads all kernels for `device`, compiling those that Warp's cache lacks; returns the seconds spent.
 
     Without it each module compiles at its first launch, in the middle of whatever is being timed.
+    kernels: further ones to load, for kernels that are generated for given settings.
     """
     begin = time.perf_counter()
     modules = [wp.get_module(importlib.import_module(name).__name__) for name in KERNEL_MODULES]
+    modules += [kernel.module for kernel in kernels]
     wp.force_load(wp.device_from_torch(device), modules, max_workers=torch.get_num_threads())
     return time.perf_counter() - begin

@@ -29,9 +29,9 @@ from recon.warp_runtime import launch
 
 # Edges with an end nearer to the camera's plane than this have no usable position in the image.
 _NEAR = 1e-4
-# Triangles followed on the way to the neighbouring pixel; more than this fit in one pixel only on meshes
-# far too dense for the image.
-_MAX_STEPS = 16
+# Triangles followed on the way to the neighbouring pixel. Near a silhouette they are foreshortened, so many
+# fit into one pixel; only pairs that end at a silhouette walk far.
+_MAX_STEPS = 64
 
 
 @dataclass(frozen=True)
