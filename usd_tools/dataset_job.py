@@ -1,0 +1,122 @@
+"""What the reading of a stage leaves for the pixel part: plain numbers and paths, no pxr.
+
+It travels as `job.json` and `mesh.npz` in a folder, because in Houdini the pixel part is another process.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from usd_tools.cameras import Lens
+from usd_tools.materials import Look
+from usd_tools.matrices import Matrix
+from usd_tools.obj import ObjMesh
+
+
+@dataclass(frozen=True)
+class FrameJob:
+    """One picture to convert.
+
+    name: in the dataset. image: the render. camera_to_world: (4, 4) dataset frame, OpenGL.
+    light_rotation: (3, 3) dataset frame. near, far: depths along the view axis that enclose the object.
+    split: "train" or "test".
+    """
+
+    name: str
+    frame: float
+    camera: str
+    split: str
+    image: str
+    camera_to_world: Matrix
+    light_rotation: Matrix
+    lens: Lens
+    near: float
+    far: float
+
+
+@dataclass(frozen=True)
+class ProbeJob:
+    """texture: lat-long file or None for a uniform light. color: its factor, linear Rec.709.
+
+    dataset_to_light: (3, 3) turns directions of the dataset frame into the light's own.
+    """
+
+    texture: str | None
+    color: tuple[float, ...]
+    dataset_to_light: Matrix
+
+
+@dataclass(frozen=True)
+class GroundTruthJob:
+    """mesh: in the dataset frame."""
+
+    mesh: ObjMesh
+    look: Look
+    probe: ProbeJob
+
+
+@dataclass(frozen=True)
+class DatasetJob:
+    """description: dataset.json, without what only pictures tell. frames: empty for ground truth alone."""
+
+    description: dict[str, Any]
+    frames: tuple[FrameJob, ...]
+    color_space: str | None
+    resolution: tuple[int, int] | None
+    ground_truth: GroundTruthJob | None
+
+
+_MESH_ARRAYS = ("vertices", "faces", "uvs", "uv_faces", "normals", "normal_faces")
+
+
+def save_job(job: DatasetJob, folder: Path) -> None:
+    truth = job.ground_truth
+    content = {
+        "description": job.description,
+        "frames": [_plain(asdict(frame)) for frame in job.frames],
+        "color_space": job.color_space,
+        "resolution": job.resolution,
+        "look": truth and truth.look.to_json(),
+        "probe": truth and _plain(asdict(truth.probe)),
+    }
+    (folder / "job.json").write_text(json.dumps(content), encoding="utf-8")
+    if truth:
+        np.savez(folder / "mesh.npz", **{name: getattr(truth.mesh, name) for name in _MESH_ARRAYS})
+
+
+def load_job(folder: Path) -> DatasetJob:
+    content = json.loads((folder / "job.json").read_text(encoding="utf-8"))
+    frames = tuple(
+        FrameJob(
+            **{
+                **frame,
+                "camera_to_world": np.array(frame["camera_to_world"]),
+                "light_rotation": np.array(frame["light_rotation"]),
+                "lens": Lens(**frame["lens"]),
+            }
+        )
+        for frame in content["frames"]
+    )
+    truth = None
+    if content["look"]:
+        with np.load(folder / "mesh.npz", allow_pickle=False) as arrays:
+            mesh = ObjMesh(**{name: arrays[name] for name in _MESH_ARRAYS})
+        probe = content["probe"]
+        truth = GroundTruthJob(
+            mesh,
+            Look.from_json(content["look"]),
+            ProbeJob(probe["texture"], tuple(probe["color"]), np.array(probe["dataset_to_light"])),
+        )
+    size = content["resolution"]
+    return DatasetJob(
+        content["description"], frames, content["color_space"], (size[0], size[1]) if size else None, truth
+    )
+
+
+def _plain(record: dict[str, Any]) -> dict[str, Any]:
+    return {key: value.tolist() if isinstance(value, np.ndarray) else value for key, value in record.items()}

@@ -1,0 +1,180 @@
+"""From a stage to the job of converting its renders: all that needs pxr."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from usd_tools import cameras, lights, materials
+from usd_tools import stage as stages
+from usd_tools.dataset import SCHEMA_VERSION, number, rows
+from usd_tools.dataset_job import DatasetJob, FrameJob, GroundTruthJob, ProbeJob
+from usd_tools.errors import UserError
+from usd_tools.frames import Split, find_pictures, match_pictures, parse_frames, split_frames
+from usd_tools.matrices import Matrix, nearest_rotation, transform_normals, transform_points
+from usd_tools.normalization import pose_to_dataset, rotation_of, stage_to_dataset
+from usd_tools.obj import ObjMesh
+from usd_tools.winding import is_inside
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to convert; see usd_to_llff's options. images: None for ground truth alone."""
+
+    stage: str
+    images: str | None = None
+    camera: str | None = None
+    object: str | None = None
+    variants: Sequence[str] = ()
+    frames: str | None = None
+    test_frames: str | None = None
+    test_every: int | None = None
+    resolution: tuple[int, int] | None = None
+    color_space: str | None = None
+    normalize: bool = True
+    ground_truth: bool = True
+
+
+def plan_dataset(request: Request) -> DatasetJob:
+    """Reads the stage and finds the renders.
+
+    Raises:
+        UserError: whatever of the stage, the renders or the request does not fit, in one line.
+    """
+    stage = stages.open_stage(request.stage, request.variants)
+    if request.images is None:
+        camera, pictures = None, list[Path]()
+        split = _still(stage, request)
+    else:
+        camera = stages.find_camera(stage, request.camera)
+        split, pictures = _frames_and_pictures(stage, camera, request)
+    start = split.frames[0]
+
+    prim = stages.find_mesh(stage, request.object, start)
+    look = materials.read_look(prim, start) if request.ground_truth else None
+    mesh = stages.read_mesh(prim, start, look.uv_primvar if look else None)
+    used = mesh.vertices[np.unique(mesh.faces)]
+    similarity = stage_to_dataset(used, stages.up_axis(stage), request.normalize)
+    mesh = mesh_to_dataset(mesh, similarity)
+    truth = None
+    if look is not None:
+        truth = GroundTruthJob(mesh, look, _probe(lights.find_dome(stage, start), similarity))
+    frames: tuple[FrameJob, ...] = ()
+    if camera is not None:
+        frames = _frame_jobs(stage, camera, prim, split, pictures, similarity)
+        _check_cameras_outside(frames, mesh)
+        frames = tuple(_with_bounds(frame, mesh) for frame in frames)
+    description = {
+        "schema_version": SCHEMA_VERSION,
+        "source_stage": str(Path(request.stage).resolve()),
+        "up_axis": stages.up_axis(stage),
+        "metersPerUnit": stages.meters_per_unit(stage),
+        "object": str(prim.GetPath()),
+        "cameras": [str(camera.GetPath())] if camera is not None else [],
+        "variants": list(request.variants),
+        "reference_frame": number(start),
+        "frames": [
+            {"name": f.name, "frame": number(f.frame), "camera": f.camera, "split": f.split} for f in frames
+        ],
+        "stage_to_dataset": rows(similarity),
+        "light_probe": "ground_truth/probe.exr" if truth else None,
+    }
+    return DatasetJob(description, frames, request.color_space, request.resolution, truth)
+
+
+def _still(stage: Any, request: Request) -> Split:
+    """The one moment at which the ground truth is read, where no pictures are."""
+    frames = parse_frames(request.frames) if request.frames else [float(stage.GetStartTimeCode())]
+    return Split((frames[0],), frozenset())
+
+
+def _frames_and_pictures(stage: Any, camera: Any, request: Request) -> tuple[Split, list[Path]]:
+    assert request.images is not None, "called for requests with pictures"
+    pictures = find_pictures(request.images)
+    if request.frames is not None:
+        selected = parse_frames(request.frames)
+    else:
+        selected = stages.stage_frames(stage, camera) or [float(frame) for frame in sorted(pictures)]
+    split = split_frames(selected, request.test_frames, request.test_every)
+    complete = request.frames is None
+    return split, match_pictures(split.frames, pictures, request.images, complete)
+
+
+def _frame_jobs(
+    stage: Any, camera: Any, mesh: Any, split: Split, pictures: Sequence[Path], similarity: Matrix
+) -> tuple[FrameJob, ...]:
+    """A turning object is held where it stands on the first frame; camera and light move around it."""
+    policy = stages.aperture_policy(stage)
+    held = stages.world_matrix(mesh.GetPrim(), split.frames[0])
+    turn = rotation_of(similarity)
+    digits = max(4, len(str(len(split.frames))))
+    jobs = []
+    for index, (frame, picture) in enumerate(zip(split.frames, pictures), start=1):
+        motion = held @ np.linalg.inv(stages.world_matrix(mesh.GetPrim(), frame))
+        if not np.allclose(motion[:3, :3] @ motion[:3, :3].T, np.eye(3), atol=1e-4):
+            raise UserError(
+                f"{mesh.GetPath()}: changes its size between frames {split.frames[0]:g} and {frame:g}; "
+                "expected a still or rigidly moving object"
+            )
+        pose = motion @ cameras.camera_to_world(camera, frame)
+        pose[:3, :3] = nearest_rotation(pose)
+        jobs.append(
+            FrameJob(
+                name=f"frame_{index:0{digits}d}",
+                frame=frame,
+                camera=str(camera.GetPath()),
+                split="test" if frame in split.test else "train",
+                image=str(picture.absolute()),
+                camera_to_world=pose_to_dataset(similarity, pose),
+                light_rotation=turn @ nearest_rotation(motion) @ turn.T,
+                lens=cameras.read_lens(camera, frame, policy),
+                near=0.0,
+                far=0.0,
+            )
+        )
+    return tuple(jobs)
+
+
+def _with_bounds(frame: FrameJob, mesh: ObjMesh) -> FrameJob:
+    """With near and far around the object, by its vertices' depths along the view axis."""
+    back, position = frame.camera_to_world[:3, 2], frame.camera_to_world[:3, 3]
+    depths = (position - mesh.vertices) @ back
+    far = float(depths.max())
+    if far <= 0:
+        raise UserError(
+            f"{frame.camera}: the object lies behind it on frame {frame.frame:g}; check camera, "
+            "object and frames"
+        )
+    return replace(frame, near=max(float(depths.min()), 1e-3 * far), far=far)
+
+
+def _check_cameras_outside(frames: Sequence[FrameJob], mesh: ObjMesh) -> None:
+    for frame in frames:
+        if is_inside(frame.camera_to_world[:3, 3], mesh.vertices, mesh.faces):
+            raise UserError(
+                f"{frame.camera}: is inside the object on frame {frame.frame:g}; check camera, "
+                "object and frames"
+            )
+
+
+def mesh_to_dataset(mesh: ObjMesh, similarity: Matrix) -> ObjMesh:
+    """The mesh under `stage_to_dataset` (or its inverse)."""
+    normals = mesh.normals
+    return replace(
+        mesh,
+        vertices=transform_points(similarity, mesh.vertices),
+        normals=None if normals is None else transform_normals(similarity, normals),
+    )
+
+
+def _probe(dome: lights.Dome, similarity: Matrix) -> ProbeJob:
+    to_light = np.linalg.inv(dome.light_to_world[:3, :3]) @ rotation_of(similarity).T
+    to_light = to_light / np.abs(np.linalg.det(to_light)) ** (1 / 3)  # directions only: no size
+    return ProbeJob(dome.texture, dome.color, to_light)

@@ -1,0 +1,90 @@
+"""Pictures at another size or orientation."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Pixels = npt.NDArray[np.floating]
+
+
+def resize_box(pixels: Pixels, width: int, height: int) -> Pixels:
+    """Each new pixel is the mean of the area of `pixels` (H, W, C) it covers; for making pictures smaller."""
+    for axis, size in ((0, height), (1, width)):
+        pixels = _box_axis(pixels, axis, size)
+    return pixels
+
+
+def _box_axis(pixels: Pixels, axis: int, size: int) -> Pixels:
+    have = pixels.shape[axis]
+    if have == size:
+        return pixels
+    # Differences of the running integral, interpolated at the new pixels' edges.
+    running = np.cumsum(np.moveaxis(pixels, axis, 0), axis=0, dtype=np.float64)
+    running = np.concatenate([np.zeros_like(running[:1]), running])
+    edges = np.linspace(0, have, size + 1)
+    lower = np.minimum(edges.astype(int), have - 1)
+    fraction = (edges - lower).reshape(-1, *[1] * (pixels.ndim - 1))
+    integral = running[lower] * (1 - fraction) + running[lower + 1] * fraction
+    means = np.diff(integral, axis=0) * (size / have)
+    return np.moveaxis(means, 0, axis).astype(pixels.dtype)
+
+
+def resize_texture(pixels: Pixels, size: int, wrap: tuple[str, str] = ("repeat", "repeat")) -> Pixels:
+    """A texture (H, W, C) as size x size: bilinear where it grows, box where it shrinks, exact where it fits.
+
+    wrap: the modes of s (columns) and t (rows); what is not `repeat` is continued by its edge.
+    """
+    for axis, mode in ((0, wrap[1]), (1, wrap[0])):
+        have = pixels.shape[axis]
+        if have > size:
+            pixels = _box_axis(pixels, axis, size)
+        elif have < size:
+            position = (np.arange(size) + 0.5) * (have / size) - 0.5
+            low = np.floor(position).astype(int)
+            shape = (-1, 1, 1) if axis == 0 else (1, -1, 1)
+            weight = (position - low).astype(pixels.dtype).reshape(shape)
+            rows = [row % have if mode == "repeat" else np.clip(row, 0, have - 1) for row in (low, low + 1)]
+            first, second = (np.take(pixels, row, axis=axis) for row in rows)
+            pixels = first * (1 - weight) + second * weight
+    return pixels
+
+
+def latlong_directions(width: int, height: int) -> npt.NDArray[np.float64]:
+    """(H, W, 3) unit directions of lat-long pixel centers: center column +Z, a quarter +X, top row +Y."""
+    u = (np.arange(width) + 0.5) / width
+    v = (np.arange(height) + 0.5) / height
+    azimuth, polar = (0.5 - u) * 2 * np.pi, v * np.pi
+    ring = np.sin(polar)[:, None]
+    y = np.broadcast_to(np.cos(polar)[:, None], (height, width))
+    return np.stack([ring * np.sin(azimuth), y, ring * np.cos(azimuth)], axis=-1)
+
+
+def sample_latlong(picture: Pixels, directions: npt.NDArray[np.floating]) -> Pixels:
+    """Bilinear lookup of a lat-long picture (H, W, C) in `directions` (..., 3), of any length above 0."""
+    height, width = picture.shape[:2]
+    x, y, z = np.moveaxis(np.asarray(directions, np.float64), -1, 0)
+    column = (0.5 - np.arctan2(x, z) / (2 * np.pi)) * width - 0.5
+    row = np.clip(np.arctan2(np.hypot(x, z), y) / np.pi * height - 0.5, 0, height - 1)
+    left, top = np.floor(column).astype(int), np.minimum(np.floor(row).astype(int), max(height - 2, 0))
+    s, t = (column - left)[..., None], (row - top)[..., None]
+    right, bottom = (left + 1) % width, np.minimum(top + 1, height - 1)
+    left = left % width
+    above = picture[top, left] * (1 - s) + picture[top, right] * s
+    below = picture[bottom, left] * (1 - s) + picture[bottom, right] * s
+    return (above * (1 - t) + below * t).astype(picture.dtype)
+
+
+def turn_latlong(picture: Pixels, matrix: npt.NDArray[np.floating]) -> Pixels:
+    """The lat-long picture, of the same size, that shows in direction d what `picture` shows in `matrix` @ d.
+
+    An exact copy where `matrix` (3, 3) is the identity.
+    """
+    if np.allclose(matrix, np.eye(3), atol=1e-7):
+        return picture.copy()
+    height, width = picture.shape[:2]
+    turned = np.empty_like(picture)
+    directions = latlong_directions(width, height)
+    for row in range(height):  # row by row: 16k probes must not need gigabytes of temporaries
+        turned[row] = sample_latlong(picture, directions[row] @ matrix.T)
+    return turned
