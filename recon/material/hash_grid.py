@@ -76,6 +76,8 @@ class HashGrid(nn.Module):
         float32. Differentiable once: in the table, and in the points if they require a gradient (trilinear
         within a cell; zero outside the cube).
         """
+        if points.dim() != 2 or points.shape[1] != 3 or points.dtype != torch.float32:
+            raise ValueError(f"expected float32 points (P, 3), got {points.dtype} {tuple(points.shape)}")
         return _Encode.apply(points, self.table, self.resolutions, self.offsets, self.masks)
 
 

@@ -130,7 +130,33 @@ def test_checkpoint_holds_the_table_alone():
     assert list(make().state_dict()) == ["table"]
 
 
+def test_points_of_another_shape_or_type_are_refused():
+    for bad in (torch.zeros(5, 2), torch.zeros(3), torch.zeros(5, 3, dtype=torch.float64)):
+        with pytest.raises(ValueError, match="float32 points"):
+            make()(bad)
+
+
 def test_bad_settings_are_refused():
-    for settings in ({"levels": 0}, {"features": 0}, {"table_log2": 40}, {"base": 32, "finest": 16}):
+    for settings in (
+        {"levels": 0},
+        {"levels": 33},
+        {"features": 0},
+        {"table_log2": 40},
+        {"base": 32, "finest": 16},
+    ):
         with pytest.raises(UserError, match="hash grid"):
             HashGrid(**settings)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_equals_the_cpu():
+    results = []
+    for device in ("cpu", "cuda"):
+        grid = make().to(device)
+        points = random_points().to(device).requires_grad_()
+        encoded = grid(points)
+        encoded.square().sum().backward()
+        results.append([x.detach().cpu() for x in (encoded, points.grad, grid.table.grad)])
+    # Atomic additions come in any order: a few float32 roundings of sums of up to some hundred terms.
+    for ours, theirs in zip(*results):
+        torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-4)
