@@ -1,0 +1,99 @@
+"""Mesh regularizers by hand, by finite differences, and at rest."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from recon.geometry.laplacian import (
+    UniformLaplacian,
+    adjacent_faces,
+    laplacian_difference,
+    normal_consistency,
+)
+from recon.geometry.mesh import mesh_from_obj
+from tests.shapes import uv_sphere
+
+# A square pyramid without its base: apex 4 over the corners 0 to 3.
+_PYRAMID = torch.tensor([[1.0, 0, 0], [0, 1, 0], [-1, 0, 0], [0, -1, 0], [0, 0, 1]], dtype=torch.float64)
+_FACES = torch.tensor([[0, 1, 4], [1, 2, 4], [2, 3, 4], [3, 0, 4]])
+
+
+def test_laplacian_by_hand():
+    laplacian = UniformLaplacian(_FACES, 6)
+    vertices = torch.cat([_PYRAMID, torch.tensor([[7.0, 7, 7]], dtype=torch.float64)])
+    found = laplacian(vertices)
+    assert torch.allclose(found[4], torch.tensor([0, 0, -1.0], dtype=torch.float64))
+    # Corner 0 has the neighbors 1, 3 and 4, whose mean is (0, 0, 1/3).
+    assert torch.allclose(found[0], torch.tensor([-1, 0, 1 / 3], dtype=torch.float64))
+    assert torch.equal(found[5], torch.zeros(3, dtype=torch.float64))  # no face, no neighbor
+
+
+def test_difference_is_zero_at_rest_and_for_shifts():
+    mesh = mesh_from_obj(uv_sphere(6, 8), dtype=torch.float64)
+    laplacian = UniformLaplacian(mesh.faces, len(mesh.vertices))
+    assert laplacian_difference(laplacian, mesh.vertices, mesh.vertices).item() == 0
+    shifted = mesh.vertices + torch.tensor([0.3, -0.2, 0.1], dtype=torch.float64)
+    assert laplacian_difference(laplacian, shifted, mesh.vertices).item() < 1e-30
+
+
+def test_difference_of_a_moved_vertex_by_hand():
+    laplacian = UniformLaplacian(_FACES, 5)
+    moved = _PYRAMID.clone()
+    moved[4, 2] += 0.6
+    # The apex's Laplacian changes by -0.6, each corner's by 0.6 / 3.
+    expected = (0.6**2 + 4 * 0.2**2) / 5
+    assert laplacian_difference(laplacian, moved, _PYRAMID).item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_difference_equals_that_of_the_two_laplacians():
+    generator = torch.Generator().manual_seed(0)
+    mesh = mesh_from_obj(uv_sphere(6, 8), dtype=torch.float64)
+    laplacian = UniformLaplacian(mesh.faces, len(mesh.vertices))
+    moved = mesh.vertices + 0.1 * torch.randn(mesh.vertices.shape, generator=generator)
+    expected = (laplacian(moved) - laplacian(mesh.vertices)).square().sum(1).mean()
+    assert laplacian_difference(laplacian, moved, mesh.vertices).item() == pytest.approx(expected.item())
+
+
+def test_gradients():
+    generator = torch.Generator().manual_seed(1)
+    mesh = mesh_from_obj(uv_sphere(4, 5), dtype=torch.float64)
+    laplacian = UniformLaplacian(mesh.faces, len(mesh.vertices))
+    pairs = adjacent_faces(mesh.faces)
+    moved = mesh.vertices + 0.1 * torch.randn(mesh.vertices.shape, generator=generator, dtype=torch.float64)
+    moved.requires_grad_()
+    for term in (
+        lambda v: laplacian_difference(laplacian, v, mesh.vertices),
+        lambda v: normal_consistency(v, mesh.faces, pairs),
+    ):
+        assert torch.autograd.gradcheck(term, moved)
+        assert torch.autograd.grad(term(moved), moved)[0].abs().max() > 1e-4
+
+
+def test_adjacent_faces_of_closed_and_open_meshes():
+    faces = mesh_from_obj(uv_sphere(5, 7)).faces
+    assert len(adjacent_faces(faces)) == 3 * len(faces) // 2
+    found = {tuple(sorted(pair)) for pair in adjacent_faces(_FACES).tolist()}
+    assert found == {(0, 1), (1, 2), (2, 3), (0, 3)}
+
+
+def test_normal_consistency_of_a_fold():
+    # Two unit right triangles folded by 60 degrees along their common edge.
+    angle = math.radians(60)
+    vertices = torch.tensor(
+        [[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, -math.cos(angle), math.sin(angle)]], dtype=torch.float64
+    )
+    faces = torch.tensor([[0, 1, 2], [1, 0, 3]])
+    pairs = adjacent_faces(faces)
+    assert normal_consistency(vertices, faces, pairs).item() == pytest.approx(1 - math.cos(angle))
+    flat = torch.tensor([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, -1, 0]], dtype=torch.float64)
+    assert normal_consistency(flat, faces, pairs).item() == pytest.approx(0, abs=1e-15)
+
+
+def test_faces_without_area_pass_no_gradient():
+    vertices = torch.tensor([[0.0, 0, 0], [1, 0, 0], [2, 0, 0], [0, 1, 0]], requires_grad=True)
+    faces = torch.tensor([[0, 1, 2], [1, 0, 3]])
+    (gradient,) = torch.autograd.grad(normal_consistency(vertices, faces, adjacent_faces(faces)), vertices)
+    assert torch.isfinite(gradient).all()
