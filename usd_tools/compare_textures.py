@@ -145,13 +145,15 @@ def _copy_renders(validation: Path | None, report: Path, slug: str) -> list[tupl
 
 
 def _image_metrics(validation: Path | None) -> dict[str, float]:
-    """The averages (`psnr`, ...) of a run's `validation/metrics.json`, whatever is there of them."""
+    """The means (`psnr`, ...) of a run's `validation/metrics.json`, whatever is there of them."""
     if validation is None or not (validation / "metrics.json").is_file():
         return {}
-    document = read_json_object(validation / "metrics.json")
+    mean = read_json_object(validation / "metrics.json").get("mean")
+    if not isinstance(mean, dict):
+        return {}
     return {
-        key.lower(): float(value)
-        for key, value in document.items()
+        key: float(value)
+        for key, value in mean.items()
         if isinstance(value, (int, float)) and not isinstance(value, bool)
     }
 

@@ -133,9 +133,8 @@ def _figures(columns: Sequence[Column], constant: Mapping[str, Any]) -> str:
         )
     held_out = [column for column in columns if column.image_metrics]
     if held_out:
-        cells = "".join(
-            f"<td>{(column.image_metrics or {}).get('psnr', float('nan')):.2f} dB</td>" for column in columns
-        )
+        values = [(column.image_metrics or {}).get("psnr") for column in columns]
+        cells = "".join(f"<td>{'–' if value is None else f'{value:.2f} dB'}</td>" for value in values)
         note = "on held-out views; wrong materials can win here"
         rows.append(f"<tr><td>Image PSNR<small>{note}</small></td>{cells}<td class=baseline>–</td></tr>")
     return (
