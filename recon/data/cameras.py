@@ -36,8 +36,13 @@ class Cameras:
         )
 
     def to(self, device: torch.device | str) -> Cameras:
-        tensors = (self.camera_to_world, self.focal, self.principal)
-        return Cameras(*(tensor.to(device) for tensor in tensors), self.width, self.height)
+        return Cameras(
+            self.camera_to_world.to(device),
+            self.focal.to(device),
+            self.principal.to(device),
+            self.width,
+            self.height,
+        )
 
     def resized(self, width: int, height: int) -> Cameras:
         """The same cameras for images of another resolution that show the same frame."""

@@ -1,0 +1,139 @@
+"""Makes the parts of a run from its config; the parts themselves know no config."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from recon.config import Config
+from recon.config import EncoderSettings as ConfiguredEncoder
+from recon.data.dataset import load_probe
+from recon.data.views import Views
+from recon.geometry.dmtet import DMTet
+from recon.geometry.tet_grid import build_tet_grid
+from recon.light.environment import EnvironmentLight
+from recon.losses import CompositeLoss
+from recon.material.channels import ChannelSettings
+from recon.material.field import EncoderSettings, JointField, MaterialField, SplitField
+from recon.objectives import JointObjective, Objective, SplitObjective
+from recon.render.render_views import LossRoutes
+from recon.stages.coarse import CoarseSettings
+from recon.stages.coarse_scene import CoarseScene
+from recon.stages.fine import FineSettings
+from recon.stages.regularization import SmoothnessSettings
+
+# A sphere start has to lie inside the object's silhouette in most views, and be easy to grow from.
+_START_SPHERE = 0.6
+
+
+def make_light(config: Config, dataset: Path, device: torch.device) -> EnvironmentLight:
+    """The known probe (the config's, else the dataset's), or a grey trainable light."""
+    settings = config.light
+    if settings.mode == "learnt":
+        return EnvironmentLight.trainable(settings.resolution, settings.initial).to(device)
+    probe = load_probe(dataset if settings.probe is None else Path(settings.probe))
+    return EnvironmentLight.known(probe, settings.resolution).to(device)
+
+
+def make_objective(config: Config) -> Objective:
+    """The split losses with their routes, or the joint baseline's single loss."""
+    loss = config.loss
+    if config.material.model == "joint":
+        return JointObjective(CompositeLoss(loss.joint, loss.joint, 1.0, 0.0, mask_weight=1.0))
+    return SplitObjective(
+        CompositeLoss(*loss.a, *loss.a_weights, mask_weight=loss.mask_weight),
+        CompositeLoss(*loss.b, *loss.b_weights, mask_weight=0.0),
+        LossRoutes(loss.geometry, loss.normal, loss.light),
+    )
+
+
+def make_coarse_scene(config: Config, views: Views, device: torch.device) -> CoarseScene:
+    """A DMTet surface started as `geometry.init` says, with an untrained material field around it."""
+    geometry, half_extent = config.geometry, config.geometry.half_extent
+    grid = build_tet_grid(geometry.grid, half_extent)
+    if geometry.init == "hull":
+        tetrahedra = DMTet.hull(grid, views.images[..., 3].cpu(), views.cameras.to("cpu"))
+    elif geometry.init == "sphere":
+        tetrahedra = DMTet.sphere(grid, _START_SPHERE * half_extent)
+    else:
+        tetrahedra = DMTet.random(grid, config.seed)
+    bounds = torch.tensor([[-half_extent] * 3, [half_extent] * 3])
+    return CoarseScene(tetrahedra, make_field(config, bounds)).to(device)
+
+
+def make_field(config: Config, bounds: torch.Tensor) -> MaterialField:
+    """The split or the joint material field over `bounds` (2, 3)."""
+    material = config.material
+    generator = torch.Generator().manual_seed(config.seed)
+    learnt = {"learn_normal": material.normal, "learn_occlusion": material.occlusion}
+    channels = channel_settings(config)
+    if material.model == "joint":
+        encoder = _encoder(material.encoder())
+        return JointField(bounds, encoder, channels, **learnt, generator=generator)
+    encoder_a, encoder_b = _encoder(material.encoder("a")), _encoder(material.encoder("b"))
+    return SplitField(bounds, encoder_a, encoder_b, channels, **learnt, generator=generator)
+
+
+def channel_settings(config: Config) -> ChannelSettings:
+    material = config.material
+    return ChannelSettings(
+        roughness_min=material.roughness_min,
+        initial_roughness=material.initial_roughness,
+        initial_metallic=material.initial_metallic,
+    )
+
+
+def coarse_settings(config: Config) -> CoarseSettings:
+    return CoarseSettings(
+        config.train.coarse_iterations,
+        _rates(config, config.train.learning_rate_coarse),
+        config.geometry.sdf_regularizer,
+        _smoothness(config, config.regularizer.jitter),
+        config.regularizer.light_grey,
+    )
+
+
+def fine_settings(config: Config, uv_scale: float) -> FineSettings:
+    """uv_scale: uv units per unit of length on the surface, so that the jitter is as far as in 3D."""
+    return FineSettings(
+        config.train.fine_iterations,
+        _rates(config, config.train.learning_rate_fine),
+        config.material.model == "joint",
+        config.geometry.laplacian,
+        _smoothness(config, config.regularizer.jitter * uv_scale),
+        config.regularizer.light_grey,
+    )
+
+
+def _rates(config: Config, base: float) -> dict[str, float]:
+    return {
+        "geometry": base * config.geometry.learning_rate_scale,
+        "a": base * config.material.a.learning_rate_scale,
+        "b": base * config.material.b.learning_rate_scale,
+        "joint": base,
+        "light": config.light.learning_rate,
+    }
+
+
+def _smoothness(config: Config, jitter: float) -> SmoothnessSettings:
+    settings = config.regularizer
+    return SmoothnessSettings(
+        settings.albedo_smoothness,
+        settings.material_smoothness,
+        settings.smoothness_ramp,
+        jitter,
+        settings.subset,
+    )
+
+
+def _encoder(sizes: ConfiguredEncoder) -> EncoderSettings:
+    return EncoderSettings(
+        levels=sizes.hash_levels,
+        features=sizes.hash_features,
+        table_log2=sizes.hash_table_log2,
+        base=sizes.hash_base,
+        finest=sizes.hash_finest,
+        width=sizes.mlp_width,
+        depth=sizes.mlp_layers,
+    )

@@ -1,0 +1,48 @@
+"""What training minimizes on the images: two branch losses at once (split), or one for everything (joint)."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from torch import Tensor
+
+from recon.losses import CompositeLoss
+from recon.render.render_views import LossRoutes, Rendered
+
+
+class Objective(Protocol):
+    """Named image losses whose sum is minimized."""
+
+    routes: LossRoutes | None
+
+    def __call__(self, rendered: Rendered, reference: Tensor) -> dict[str, Tensor]:
+        """Scalars by name. reference: (B, H, W, 4) scene-linear, associated alpha."""
+        ...
+
+
+class SplitObjective:
+    """Branch A's and branch B's composite losses, each on its own copy of the image (METHOD, table)."""
+
+    def __init__(self, a: CompositeLoss, b: CompositeLoss, routes: LossRoutes) -> None:
+        self.a = a
+        self.b = b
+        self.routes: LossRoutes | None = routes
+
+    def __call__(self, rendered: Rendered, reference: Tensor) -> dict[str, Tensor]:
+        coverage = rendered.alpha[..., None]
+        return {
+            "a": self.a(rendered.image_a, coverage, reference),
+            "b": self.b(rendered.image_b, coverage, reference),
+        }
+
+
+class JointObjective:
+    """nvdiffrec's: mask MSE plus one image loss, into every parameter."""
+
+    routes: LossRoutes | None = None
+
+    def __init__(self, loss: CompositeLoss) -> None:
+        self.loss = loss
+
+    def __call__(self, rendered: Rendered, reference: Tensor) -> dict[str, Tensor]:
+        return {"joint": self.loss(rendered.image_a, rendered.alpha[..., None], reference)}

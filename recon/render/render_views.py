@@ -1,0 +1,207 @@
+"""From a scene and cameras to images: rasterize, sample the material, shade, antialias.
+
+Material and shading see covered pixels only. The image comes back twice: both copies have the same values,
+and each carries the gradient of one loss (see `recon.render.routing`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, normalize
+
+from recon.data.cameras import Cameras
+from recon.geometry.mesh import Mesh
+from recon.light.environment import PrefilteredLight
+from recon.material.channels import Channels
+from recon.render.interface import Raster, Rasterizer
+from recon.render.routing import route
+from recon.render.shade import shade
+
+# What `route` calls the inputs that a setting assigns: METHOD's loss.geometry, loss.normal and loss.light.
+# Albedo always learns from A's loss, and roughness, metallic and occlusion from B's.
+_STRICT_ROUTES = {"albedo": "A", "roughness": "B", "metallic": "B", "occlusion": "B"}
+
+
+@dataclass(frozen=True)
+class LossRoutes:
+    """Which loss reaches what both branches share: each is "A", "B" or "A+B"."""
+
+    geometry: str = "A+B"
+    normal: str = "A+B"
+    light: str = "A+B"
+
+
+@dataclass(frozen=True)
+class SurfaceSample:
+    """The material at the covered pixels, with what turns its normal perturbation into a world normal.
+
+    channels: see `Channels`. normal: (P, 3), interpolated geometric shading normal, not normalized.
+    tangent: (P, 4) interpolated MikkTSpace tangent (xyz, sign) where `channels.normal` is a tangent-space
+    normal; None where it is a world-space offset. Carries no gradient.
+    coordinates: (P, D) where the material was looked up: points or uvs.
+    lookup: (coordinates (K, D), their rows (K,) among the P pixels) -> the material there; what regularizers
+    compare neighbors with.
+    """
+
+    channels: Channels
+    normal: Tensor
+    tangent: Tensor | None
+    coordinates: Tensor
+    lookup: Callable[[Tensor, Tensor], Channels]
+
+
+class Scene(Protocol):
+    """A surface with a material on it: what both training stages render."""
+
+    def mesh(self) -> Mesh:
+        """The current surface; carries the gradient of what is learnt about it."""
+        ...
+
+    def sample(self, mesh: Mesh, raster: Raster, positions: Tensor, rasterizer: Rasterizer) -> SurfaceSample:
+        """The material at the covered pixels, whose surface points are `positions` (P, 3)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """One batch of rendered views.
+
+    image_a, image_b: (B, H, W, 3) scene-linear, associated with `alpha`; equal values, gradients routed to
+    A's and B's parameters. Without routing both are the same tensor.
+    alpha: (B, H, W) antialiased coverage.
+    mesh, raster, positions, sample: what was rendered, at the supersampled resolution where that is used.
+    """
+
+    image_a: Tensor
+    image_b: Tensor
+    alpha: Tensor
+    mesh: Mesh
+    raster: Raster
+    positions: Tensor
+    sample: SurfaceSample
+
+
+def render_views(
+    scene: Scene,
+    light: PrefilteredLight,
+    fg: Tensor,
+    cameras: Cameras,
+    rasterizer: Rasterizer,
+    *,
+    routes: LossRoutes | None,
+    samples: int = 1,
+    light_rotation: Tensor | None = None,
+) -> Rendered:
+    """Renders `scene` through `cameras`.
+
+    fg: the (R, R, 2) table of `recon.light.fg_table`.
+    routes: how gradients split between A's and B's loss; None for one image that reaches everything.
+    samples: per pixel, a square number; samples > 1 render larger and average.
+    light_rotation: (B, 3, 3) R per view with radiance L_t(d) = L_0(R^T d); None where the light stands still.
+    """
+    side = round(samples**0.5)
+    if side * side != samples:
+        raise ValueError(f"samples per pixel must be a square number (1, 4, 9), got {samples}")
+    mesh = scene.mesh()
+    fine_cameras = cameras.resized(cameras.width * side, cameras.height * side)
+    raster = rasterizer.rasterize(mesh.vertices, mesh.faces, fine_cameras)
+    positions = rasterizer.interpolate(mesh.vertices, raster, mesh.faces)
+    sample = scene.sample(mesh, raster, positions, rasterizer)
+    to_camera = normalize(cameras.origins[raster.views] - positions, dim=-1)
+    color_a, color_b = _shade_covered(sample, to_camera, light, fg, routes, light_rotation, raster)
+    image_a, image_b, alpha = _compose(color_a, color_b, raster, rasterizer, routes)
+    if side > 1:
+        image_a, image_b, alpha = (_average(image, side) for image in (image_a, image_b, alpha))
+    return Rendered(image_a, image_b, alpha[..., 0], mesh, raster, positions, sample)
+
+
+def world_normal(normal: Tensor, perturbation: Tensor, tangent: Tensor | None) -> Tensor:
+    """(P, 3) unit world shading normal of a `SurfaceSample`'s parts."""
+    if tangent is None:
+        return normalize(normalize(normal, dim=-1) + perturbation, dim=-1)
+    # MikkTSpace: interpolated frame as it is, without renormalizing or orthogonalizing.
+    bitangent = tangent[:, 3:] * torch.linalg.cross(normal, tangent[:, :3])
+    x, y, z = perturbation.unbind(-1)
+    return normalize(x[:, None] * tangent[:, :3] + y[:, None] * bitangent + z[:, None] * normal, dim=-1)
+
+
+def _shade_covered(
+    sample: SurfaceSample,
+    to_camera: Tensor,
+    light: PrefilteredLight,
+    fg: Tensor,
+    routes: LossRoutes | None,
+    light_rotation: Tensor | None,
+    raster: Raster,
+) -> tuple[Tensor, Tensor]:
+    channels = sample.channels
+    inputs = {
+        "albedo": channels.albedo,
+        "roughness": channels.roughness,
+        "metallic": channels.metallic,
+        "occlusion": channels.occlusion,
+        "perturbation": channels.normal,
+        "normal": sample.normal,
+        "to_camera": to_camera,
+        "diffuse": light.diffuse,
+        **{f"specular{level}": texels for level, texels in enumerate(light.specular)},
+    }
+
+    def shade_inputs(**values: Tensor) -> Tensor:
+        normal = world_normal(values["normal"], values["perturbation"], sample.tangent)
+        toward = values["to_camera"]
+        if light_rotation is not None:
+            # Light only meets the surface through n and v, so both turn into the light's frame: R^T n.
+            to_light_frame = light_rotation[raster.views].transpose(1, 2)
+            normal = (to_light_frame @ normal[:, :, None])[:, :, 0]
+            toward = (to_light_frame @ toward[:, :, None])[:, :, 0]
+        specular = tuple(values[f"specular{level}"] for level in range(len(light.specular)))
+        return shade(
+            values["albedo"],
+            normal,
+            values["roughness"],
+            values["metallic"],
+            values["occlusion"],
+            toward,
+            PrefilteredLight(values["diffuse"], specular, light.roughness),
+            fg,
+        )
+
+    if routes is None:
+        color = shade_inputs(**inputs)
+        return color, color
+    return route(shade_inputs, inputs, _input_routes(inputs, routes))
+
+
+def _input_routes(inputs: Mapping[str, Tensor], routes: LossRoutes) -> dict[str, str]:
+    shared = {"perturbation": routes.normal, "normal": routes.geometry, "to_camera": routes.geometry}
+    return {name: _STRICT_ROUTES.get(name) or shared.get(name) or routes.light for name in inputs}
+
+
+def _compose(
+    color_a: Tensor, color_b: Tensor, raster: Raster, rasterizer: Rasterizer, routes: LossRoutes | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Covered colors to antialiased images (a, b, alpha), each (B, H, W, 3 or 1)."""
+    coverage = color_a.new_ones(color_a.shape[0], 1)
+    if routes is None:
+        image = rasterizer.antialias(raster.scatter(torch.cat([color_a, coverage], dim=1)), raster)
+        return image[..., :3], image[..., :3], image[..., 3:]
+    if routes.geometry == "A+B":
+        values = torch.cat([color_a, color_b, coverage], dim=1)
+        image = rasterizer.antialias(raster.scatter(values), raster)
+        return image[..., :3], image[..., 3:6], image[..., 6:]
+    # Silhouettes move under one of the losses only; the other sees them fixed.
+    still = replace(raster, vertices=raster.vertices.detach())
+    raster_a, raster_b = (raster, still) if routes.geometry == "A" else (still, raster)
+    image_a = rasterizer.antialias(raster.scatter(color_a), raster_a)
+    image_b = rasterizer.antialias(raster.scatter(color_b), raster_b)
+    return image_a, image_b, rasterizer.antialias(raster.scatter(coverage), raster)
+
+
+def _average(image: Tensor, side: int) -> Tensor:
+    return avg_pool2d(image.permute(0, 3, 1, 2), side).permute(0, 2, 3, 1)

@@ -1,0 +1,61 @@
+"""The coarse stage: find the surface and a first material, with DMTet and material fields in 3D."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from recon.light.environment import EnvironmentLight
+from recon.optimizers import LearntPart, ScheduledOptimizers
+from recon.regularizers import sdf_weight
+from recon.render.render_views import Rendered
+from recon.schedules import schedule
+from recon.stages.coarse_scene import CoarseScene
+from recon.stages.regularization import SmoothnessSettings, light_terms, smoothness_terms
+from recon.stages.run_stage import Stage
+
+
+@dataclass(frozen=True)
+class CoarseSettings:
+    """rates: base learning rate per part ("geometry", "a", "b" or "joint", "light").
+
+    sdf_weights: of the SDF sign entropy, at the start and at the end. light_grey: of the grey-world prior.
+    """
+
+    iterations: int
+    rates: dict[str, float]
+    sdf_weights: tuple[float, float]
+    smoothness: SmoothnessSettings
+    light_grey: float
+
+
+def coarse_stage(scene: CoarseScene, light: EnvironmentLight, settings: CoarseSettings) -> Stage:
+    """Assembles the stage that learns `scene` and, where it is trainable, `light`."""
+    parts = {
+        "geometry": list(scene.geometry.parameters()),
+        **scene.field.parameter_groups(),
+        "light": list(light.parameters()),
+    }
+    # The light follows the mesh's schedule: it has to settle as early as the surface.
+    schedules = {"light": "coarse_geometry"}
+    optimizers = ScheduledOptimizers(
+        {
+            name: LearntPart(
+                parameters, settings.rates[name], schedule(schedules.get(name, f"coarse_{name}"))
+            )
+            for name, parameters in parts.items()
+        },
+        settings.iterations,
+    )
+    start, end = settings.sdf_weights
+
+    def regularize(rendered: Rendered, iteration: int) -> dict[str, Tensor]:
+        weight = sdf_weight(iteration, settings.iterations, start, end)
+        return {
+            "sdf_sign": weight * scene.geometry.sign_regularizer(),
+            **smoothness_terms(settings.smoothness, rendered, iteration),
+            **light_terms(light, settings.light_grey),
+        }
+
+    return Stage("coarse", settings.iterations, scene, optimizers, regularize, after_step=lambda: None)

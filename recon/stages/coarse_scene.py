@@ -1,0 +1,34 @@
+"""What the coarse stage learns: a DMTet surface with the material as a field in 3D."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from recon.geometry.dmtet import DMTet
+from recon.geometry.mesh import Mesh
+from recon.material.channels import Channels
+from recon.material.field import MaterialField
+from recon.render.interface import Raster, Rasterizer
+from recon.render.render_views import SurfaceSample
+
+
+class CoarseScene(nn.Module):
+    """A deformable tetrahedral grid and a material field, rendered by `recon.render.render_views`."""
+
+    def __init__(self, geometry: DMTet, field: MaterialField) -> None:
+        super().__init__()
+        self.geometry = geometry
+        self.field = field
+
+    def mesh(self) -> Mesh:
+        return Mesh(*self.geometry.extract()).with_smooth_normals()
+
+    def sample(self, mesh: Mesh, raster: Raster, positions: Tensor, rasterizer: Rasterizer) -> SurfaceSample:
+        assert mesh.normals is not None and mesh.normal_faces is not None
+        normal = rasterizer.interpolate(mesh.normals, raster, mesh.normal_faces)
+
+        def lookup(points: Tensor, rows: Tensor) -> Channels:
+            return self.field.sample(points)
+
+        channels = self.field.sample(positions)
+        return SurfaceSample(channels, normal, None, positions, lookup)

@@ -1,0 +1,57 @@
+"""Regularizing terms that both stages share: material smoothness and grey light."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from recon.light.environment import EnvironmentLight
+from recon.regularizers import grey_world, jittered_smoothness, ramp
+from recon.render.render_views import Rendered
+
+
+@dataclass(frozen=True)
+class SmoothnessSettings:
+    """Weights of the jittered-lookup terms, reached over `ramp` iterations.
+
+    jitter: standard deviation, in the dataset frame's unit (coarse) or in uv (fine). subset: share of the
+    covered pixels that are looked up again.
+    """
+
+    albedo: float
+    material: float
+    ramp: int
+    jitter: float
+    subset: float
+
+    @property
+    def used(self) -> bool:
+        return self.albedo > 0.0 or self.material > 0.0
+
+
+def smoothness_terms(settings: SmoothnessSettings, rendered: Rendered, iteration: int) -> dict[str, Tensor]:
+    """Weighted smoothness of albedo and of roughness and metallic where `rendered` looked them up."""
+    if not settings.used:
+        return {}
+    cameras, sample = rendered.raster.cameras, rendered.sample
+    smoothness = jittered_smoothness(
+        sample.lookup,
+        sample.coordinates,
+        sample.channels,
+        sigma=settings.jitter,
+        fraction=settings.subset,
+        coverage=len(sample.coordinates) / (len(cameras) * cameras.height * cameras.width),
+    )
+    weight = ramp(iteration, settings.ramp)
+    return {
+        "albedo_smoothness": settings.albedo * weight * smoothness.albedo,
+        "material_smoothness": settings.material * weight * smoothness.roughness_metallic,
+    }
+
+
+def light_terms(light: EnvironmentLight, grey_weight: float) -> dict[str, Tensor]:
+    """The grey-world prior of a learnt light; nothing where the light is known."""
+    if not light.is_trainable or grey_weight == 0.0:
+        return {}
+    return {"light_grey": grey_weight * grey_world(light.cubemap())}

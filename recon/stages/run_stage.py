@@ -1,0 +1,158 @@
+"""The optimization loop that both stages share: draw views, render, compare, step."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from recon.data.views import Views
+from recon.light.environment import EnvironmentLight, PrefilteredLight
+from recon.objectives import Objective
+from recon.optimizers import ScheduledOptimizers
+from recon.render.interface import Rasterizer
+from recon.render.render_views import LossRoutes, Rendered, Scene, render_views
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of training.
+
+    regularize: (rendered, iteration) -> weighted scalar terms by name. after_step: called after every step,
+    to put parameters back into their range.
+    """
+
+    name: str
+    iterations: int
+    scene: Scene
+    optimizers: ScheduledOptimizers
+    regularize: Callable[[Rendered, int], dict[str, Tensor]]
+    after_step: Callable[[], None]
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What one step computed: loss terms by name (detached scalars on the device) and the rendered views."""
+
+    iteration: int
+    losses: dict[str, Tensor]
+    rendered: Rendered
+    reference: Tensor
+
+    @property
+    def covered(self) -> float:
+        """Number of pixels that were shaded."""
+        return float(self.rendered.raster.pixels.shape[0])
+
+
+class TrainingSetup:
+    """What stays the same for both stages: views, light, renderer and objective."""
+
+    def __init__(
+        self,
+        views: Views,
+        light: EnvironmentLight,
+        fg: Tensor,
+        rasterizer: Rasterizer,
+        objective: Objective,
+        *,
+        batch: int,
+        samples: int,
+        seed: int,
+    ) -> None:
+        self.views = views
+        self.light = light
+        self.fg = fg
+        self.rasterizer = rasterizer
+        self.objective = objective
+        self.batch = batch
+        self.samples = samples
+        self.seed = seed
+        self._fixed_light = None if light.is_trainable else light.prefilter()
+
+    def prefiltered_light(self) -> PrefilteredLight:
+        """The light to shade with; made once where it is known, anew with its gradient where it is learnt."""
+        return self._fixed_light or self.light.prefilter()
+
+    def render(self, scene: Scene, views: Tensor) -> Rendered:
+        """Renders the training views of indices `views` (B,), gradients routed as the objective asks."""
+        return self._render(scene, self.views, views, self.objective.routes)
+
+    @torch.no_grad()
+    def render_view(self, scene: Scene, views: Views, index: int) -> Tensor:
+        """(H, W, 3) scene-linear picture, associated alpha, of view `index` of any `views`."""
+        chosen = torch.tensor([index], device=views.images.device)
+        return self._render(scene, views, chosen, None).image_a[0]
+
+    def _render(self, scene: Scene, views: Views, chosen: Tensor, routes: LossRoutes | None) -> Rendered:
+        rotation = views.light_rotation
+        return render_views(
+            scene,
+            self.prefiltered_light(),
+            self.fg,
+            views.cameras[chosen],
+            self.rasterizer,
+            routes=routes,
+            samples=self.samples,
+            light_rotation=None if rotation is None else rotation[chosen],
+        )
+
+
+def run_stage(
+    stage: Stage, setup: TrainingSetup, on_step: Callable[[StepResult], None], *, start: int = 0
+) -> None:
+    """Optimizes `stage.scene` (and a learnt light) from iteration `start` to the stage's end.
+
+    on_step: called after every step. Which views an iteration sees depends on the seed, the stage and the
+    iteration only, so that a resumed run goes on exactly as it would have.
+    """
+    order = ViewOrder(len(setup.views), setup.batch, f"{setup.seed} {stage.name}")
+    for iteration in range(start, stage.iterations):
+        on_step(_step(stage, setup, order.views(iteration), iteration))
+
+
+def _step(stage: Stage, setup: TrainingSetup, views: Tensor, iteration: int) -> StepResult:
+    views = views.to(setup.views.images.device)
+    reference = setup.views.images[views]
+    rendered = setup.render(stage.scene, views)
+    losses = setup.objective(rendered, reference) | stage.regularize(rendered, iteration)
+    stage.optimizers.zero_grad()
+    torch.stack(list(losses.values())).sum().backward()
+    stage.optimizers.step(iteration)
+    with torch.no_grad():
+        stage.after_step()
+    detached = {name: value.detach() for name, value in losses.items()}
+    return StepResult(iteration, detached, rendered, reference)
+
+
+class ViewOrder:
+    """Batches of views: every view once per epoch, in a new random order each epoch, without any state."""
+
+    def __init__(self, count: int, batch: int, seed: str) -> None:
+        self._count = count
+        self._batch = batch
+        self._seed = seed
+        self._epochs: dict[int, Tensor] = {}
+
+    def views(self, iteration: int) -> Tensor:
+        """(batch,) int64 view indices of `iteration`."""
+        first = iteration * self._batch
+        picks = [self._epoch(i // self._count)[i % self._count] for i in range(first, first + self._batch)]
+        return torch.stack(picks)
+
+    def _epoch(self, epoch: int) -> Tensor:
+        if epoch not in self._epochs:
+            generator = torch.Generator().manual_seed(_stable_hash(f"{self._seed} {epoch}"))
+            self._epochs = {
+                **{kept: order for kept, order in self._epochs.items() if kept == epoch - 1},
+                epoch: torch.randperm(self._count, generator=generator),
+            }
+        return self._epochs[epoch]
+
+
+def _stable_hash(text: str) -> int:
+    """A number below 2**63 that is the same in every process (unlike `hash`)."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

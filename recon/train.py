@@ -1,0 +1,271 @@
+"""`python -m recon.train`: from a dataset to a textured mesh, in a coarse and a fine stage.
+
+    python -m recon.train --data DATASET --out RUN [--config FILE.yaml] [--set KEY=VALUE ...]
+
+Coarse: a deformable tetrahedral grid and material fields in 3D. Then the surface is unwrapped and the fields
+are baked into textures. Fine: textures and vertices are refined. With `geometry.mesh` the artist's mesh and
+UVs are taken as they are, and only textures (and a learnt light) are refined.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import torch
+
+from recon.assemble import (
+    channel_settings,
+    coarse_settings,
+    fine_settings,
+    make_coarse_scene,
+    make_light,
+    make_objective,
+)
+from recon.backend import BACKENDS, DEVICES, choose_device, choose_rasterizer
+from recon.checkpoints import Checkpoint, Checkpoints
+from recon.config import Config, differences, load_config, with_values
+from recon.data.dataset import load_views
+from recon.data.views import Views
+from recon.export import export_asset
+from recon.geometry.known_mesh import load_known_mesh
+from recon.geometry.mesh import Mesh
+from recon.geometry.unwrap import unwrap
+from recon.light.fg_table import fg_table
+from recon.material.bake import bake_field
+from recon.material.channels import Channels
+from recon.material.texture_maps import TextureMaps, initial_maps
+from recon.render.interface import Rasterizer
+from recon.run_folder import RunFolder
+from recon.run_log import logging_to
+from recon.run_record import RunRecord
+from recon.stages.coarse import coarse_stage
+from recon.stages.coarse_scene import CoarseScene
+from recon.stages.fine import fine_stage
+from recon.stages.fine_scene import FineScene
+from recon.stages.reporter import StageReporter
+from recon.stages.run_stage import Stage, TrainingSetup, run_stage
+from recon.validation import validate
+from recon.warp_runtime import compile_kernels
+from usd_tools.errors import UserError, run_command
+
+_LOG = logging.getLogger(__name__)
+
+# A probe is exported as finely as the cubemap it lives in: four faces around the horizon.
+_PROBE_COLUMNS_PER_FACE = 4
+
+
+class Training:
+    """One run: what its steps share, and the steps in their order."""
+
+    def __init__(self, config: Config, run: RunFolder, device: torch.device, backend: str) -> None:
+        if config.data.path is None:
+            raise UserError("--data: expected a dataset folder (or data.path in the config)")
+        self.config = config
+        self.run = run
+        self.device = device
+        self.dataset = Path(config.data.path)
+        self.checkpoints = Checkpoints(run.checkpoints)
+        self.rasterizer: Rasterizer = choose_rasterizer(backend, device)
+        self.record = RunRecord(run.record, device, self.rasterizer.name)
+
+    def execute(self, *, resume: bool) -> None:
+        """Trains, exports and validates; every part is timed in run.json."""
+        torch.manual_seed(self.config.seed)
+        with self.record.stage("compile"):
+            seconds = compile_kernels(self.device)
+        _LOG.info("kernels ready in %.1f s (compiled at the first run, then cached)", seconds)
+        with self.record.stage("load"):
+            views, held_out = self._load_views()
+            setup = self._make_setup(views)
+        found = self.checkpoints.latest() if resume else None
+        if found is not None:
+            _LOG.info("resuming the %s stage after %d iterations", found.stage, found.iteration)
+
+        if found is not None and found.stage == "fine":
+            scene = self._fine_scene_of(found)
+        elif self.config.geometry.mesh is not None:
+            scene = self._known_mesh_scene()
+        else:
+            scene = self._unwrap_and_bake(self._learn_coarse(setup, found))
+        self._learn_fine(scene, setup, found if found is not None and found.stage == "fine" else None)
+
+        with self.record.stage("export"):
+            self._export(self.run.mesh, scene, setup)
+        with self.record.stage("validate"):
+            self._validate(scene, setup, held_out)
+        self.run.report("done", 1, 1)
+
+    def _load_views(self) -> tuple[Views, Views]:
+        resolution = self.config.train.resolution
+        views = load_views(self.dataset, "train", resolution).to(self.device)
+        held_out = load_views(self.dataset, "test", resolution).to(self.device)
+        self.run.copy_dataset_info(self.dataset)
+        size = f"{views.cameras.width}x{views.cameras.height}"
+        _LOG.info("%d training and %d held-out views of %s pixels", len(views), len(held_out), size)
+        return views, held_out
+
+    def _make_setup(self, views: Views) -> TrainingSetup:
+        train = self.config.train
+        return TrainingSetup(
+            views,
+            make_light(self.config, self.dataset, self.device),
+            fg_table(device=self.device),
+            self.rasterizer,
+            make_objective(self.config),
+            batch=min(train.batch, len(views)),
+            samples=train.samples,
+            seed=self.config.seed,
+        )
+
+    def _learn_coarse(self, setup: TrainingSetup, found: Checkpoint | None) -> CoarseScene:
+        with self.record.stage("start"):
+            scene = make_coarse_scene(self.config, setup.views, self.device)
+        stage = coarse_stage(scene, setup.light, coarse_settings(self.config))
+        self._learn(stage, scene, setup, found, {})
+        return scene
+
+    def _unwrap_and_bake(self, coarse: CoarseScene) -> FineScene:
+        resolution = self.config.textures.resolution
+        with self.record.stage("unwrap"):
+            mesh = unwrap(coarse.mesh().detach(), resolution)
+        with self.record.stage("bake"):
+            scene = self._fine_scene(mesh, None)
+            baked = bake_field(coarse.field, scene.start, resolution)
+            return self._fine_scene(mesh, baked)
+
+    def _known_mesh_scene(self) -> FineScene:
+        source = self.config.geometry.mesh
+        assert source is not None
+        return self._fine_scene(load_known_mesh(source, self.dataset).to(self.device), None)
+
+    def _fine_scene_of(self, checkpoint: Checkpoint) -> FineScene:
+        tensors = {name: tensor.to(self.device) for name, tensor in checkpoint.tensors("start").items()}
+        return self._fine_scene(Mesh(**tensors), None)
+
+    def _fine_scene(self, mesh: Mesh, start: Channels | None) -> FineScene:
+        """A fine scene on `mesh`, with the maps `start` or uniform ones."""
+        resolution, settings = self.config.textures.resolution, channel_settings(self.config)
+        maps = TextureMaps(
+            start or initial_maps(resolution, resolution, settings, self.device),
+            settings,
+            learn_normal=self.config.material.normal,
+            learn_occlusion=self.config.material.occlusion,
+        )
+        movable = self.config.geometry.mesh is None
+        return FineScene(mesh, maps, movable=movable).to(self.device)
+
+    def _learn_fine(self, scene: FineScene, setup: TrainingSetup, found: Checkpoint | None) -> None:
+        if scene.offsets.requires_grad and found is None:
+            self._export(self.run.coarse, scene, setup)
+        stage = fine_stage(scene, setup.light, fine_settings(self.config, scene.uv_per_length()))
+        self._learn(stage, scene, setup, found, scene.start_tensors())
+
+    def _learn(
+        self,
+        stage: Stage,
+        scene: torch.nn.Module,
+        setup: TrainingSetup,
+        found: Checkpoint | None,
+        start_tensors: dict[str, torch.Tensor],
+    ) -> None:
+        """Runs `stage`, from `found` on where there is one.
+
+        start_tensors: what a resumed run makes the scene anew of.
+        """
+        modules = {"scene": scene, "light": setup.light}
+        first = 0
+        if found is not None:
+            found.restore(modules, stage.optimizers.adams)
+            first = found.iteration
+
+        def save(iteration: int) -> None:
+            groups = {"start": start_tensors}
+            self.checkpoints.save(stage.name, iteration, modules, stage.optimizers.adams, tensors=groups)
+
+        train = self.config.train
+        with ExitStack() as opened:
+            opened.enter_context(self.record.stage(stage.name, stage.iterations - first))
+            reporter = StageReporter(
+                stage,
+                self.run,
+                log_every=train.log_every,
+                image_every=train.image_every,
+                checkpoint_every=train.checkpoint_every,
+                save=save,
+                start=first,
+            )
+            opened.enter_context(reporter)
+            if first == 0:
+                save(0)
+            run_stage(stage, setup, reporter, start=first)
+
+    def _export(self, folder: Path, scene: FineScene, setup: TrainingSetup) -> None:
+        with torch.no_grad():
+            columns = _PROBE_COLUMNS_PER_FACE * self.config.light.resolution
+            probe = setup.light.to_latlong(columns // 2, columns)
+            export_asset(folder, scene.mesh(), scene.maps, probe)
+
+    def _validate(self, scene: FineScene, setup: TrainingSetup, held_out: Views) -> None:
+        if len(held_out) == 0:
+            _LOG.warning(
+                "no held-out views: validation is skipped; convert with --test-frames or --test-every"
+            )
+            return
+        mean = validate(
+            held_out,
+            lambda view: setup.render_view(scene, held_out, view),
+            self.run.validation,
+            self.config.train.validate_views,
+        )
+        figures = ", ".join(f"{name} {value:.4g}" for name, value in mean.items() if value is not None)
+        _LOG.info("held-out views: %s", figures)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line; see the module's docstring."""
+    parser = argparse.ArgumentParser(
+        prog="python -m recon.train", description="Recovers a textured mesh from a dataset of posed views."
+    )
+    parser.add_argument(
+        "--config", type=Path, help="YAML file of settings; recon/configs/default.yaml explains them"
+    )
+    parser.add_argument("--data", help="dataset folder, as usd_to_llff.py writes it (sets data.path)")
+    parser.add_argument("--out", type=Path, default=Path("runs/latest"), help="run folder (%(default)s)")
+    parser.add_argument(
+        "--set",
+        dest="overrides",
+        metavar="KEY=VALUE",
+        action="extend",
+        nargs="+",
+        default=[],
+        help="change settings, such as train.batch=4 material.model=joint",
+    )
+    parser.add_argument("--device", choices=DEVICES, default="auto")
+    parser.add_argument("--backend", choices=BACKENDS, default="auto")
+    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+    options = parser.parse_args(arguments)
+
+    config = load_config(options.config, options.overrides)
+    if options.data is not None:
+        config = with_values(config, {"data.path": options.data})
+    device = choose_device(options.device)
+    run = RunFolder.open(options.out, resume=options.resume)
+    with logging_to(run.log), run.reporting_errors():
+        saved = run.saved_config()
+        changed = differences(saved, config) if saved is not None else []
+        if changed:
+            raise UserError(
+                f"{run.path}: the interrupted run had other settings ({'; '.join(changed)}); "
+                f"resume with --config {run.config}, or give another --out"
+            )
+        run.save_config(config)
+        Training(config, run, device, options.backend).execute(resume=options.resume)
+        _LOG.info("done: %s", run.mesh / "mesh.obj")
+
+
+if __name__ == "__main__":
+    run_command(main)
