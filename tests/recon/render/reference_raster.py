@@ -1,4 +1,4 @@
-"""Slow, obvious twins of rasterization and interpolation: plain torch, any precision, every triangle tried."""
+"""Slow, obvious twins of rasterization and interpolation: plain torch, any precision, all triangles tried."""
 
 from __future__ import annotations
 

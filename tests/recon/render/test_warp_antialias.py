@@ -89,7 +89,7 @@ def test_only_pixels_at_silhouettes_change(rasterizer: WarpRasterizer) -> None:
 
 
 def test_which_pixel_of_a_pair_is_blended(rasterizer: WarpRasterizer) -> None:
-    # A quad whose right edge stands at x pixels, the left ones far outside; focal = distance: 1 unit is 1 pixel.
+    # A quad whose right edge stands at x, its left one far outside; focal = distance, so 1 unit is 1 pixel.
     cameras = front_camera(9, 5, distance=100.0, focal=100.0)
     for edge, expected in (
         (5.2, [1, 1, 1, 1, 1, 0.2, 0, 0, 0]),  # between the centres 4.5 and 5.5, in pixel 5's part
@@ -176,12 +176,7 @@ def test_moving_a_silhouette_changes_the_image_as_its_exact_coverage(
     corners = torch.tensor([[-0.71, -0.53, 0.1], [0.75, -0.41, 0.0], [-0.12, 0.77, -0.1]]) @ turn.T
     # A smooth weight, so that the loss sees where coverage is gained, not how pixels are rounded.
     at = torch.arange(24.0)
-    weight = (
-        1
-        + torch.sin(0.31 * at)[:, None] * torch.cos(0.23 * at + 1)[None]
-        + 0.02 * at[None]
-        - 0.01 * at[:, None]
-    )
+    weight = 1 + torch.sin(0.31 * at)[:, None] * torch.cos(0.23 * at + 1) + 0.02 * at - 0.01 * at[:, None]
 
     vertices = corners.clone().requires_grad_()
     raster = rasterizer.rasterize(vertices, torch.tensor([[0, 1, 2]]), cameras)

@@ -9,6 +9,7 @@ import torch
 
 from recon.data.cameras import Cameras
 from recon.render.warp_backend import WarpRasterizer
+from recon.render.warp_surface import SolveBarycentrics
 from tests.recon.render import reference_raster as reference
 from tests.recon.render.scenes import front_camera, orbit_cameras, random_like, sphere, triangle_soup
 
@@ -168,8 +169,6 @@ def test_degenerate_and_edge_on_triangles_give_finite_values_and_gradients(
 
 def test_barycentrics_of_an_edge_on_triangle_are_finite() -> None:
     # A tracer may report such a hit or not; the solver has to cope with it either way.
-    from recon.render.warp_surface import SolveBarycentrics
-
     vertices = torch.tensor([[-0.5, 0.0, 1.0], [0.5, 0.0, 1.0], [0.0, 0.0, -1.0]], requires_grad=True)
     faces, triangle = torch.tensor([[0, 1, 2]], dtype=torch.int32), torch.tensor([0])
     center = torch.tensor([15 * 31 + 15])

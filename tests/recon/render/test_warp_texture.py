@@ -18,7 +18,7 @@ def rasterizer() -> WarpRasterizer:
 
 
 def lookups(count: int) -> tuple[Tensor, Tensor]:
-    """Coordinates in and around the unit square, and footprints from a tenth of a texel to the whole image."""
+    """Coordinates in and around the unit square; footprints from a tenth of a texel to the whole image."""
     uv = random_like((count, 2), seed=1) * 4 - 2
     footprint = random_like((count, 2, 2), seed=2) - 0.5
     return uv, footprint * 10 ** (random_like((count, 1, 1), seed=3) * 3 - 2.7)
