@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from usd_tools.errors import UserError
+from usd_tools.files import atomic_file
 
 # Beyond this a coordinate is a broken export, and float32 arithmetic on it (areas, squared distances)
 # would no longer be finite.
@@ -210,12 +210,18 @@ def write_obj(
     if material is not None:
         blocks.append(f"usemtl {material}\n")
     blocks.append(_face_block(mesh))
-    if material is not None:
-        # The neutral factors make viewers show the maps as they are.
-        statements = [f"newmtl {material}", "Kd 1 1 1", "Pr 1", "Pm 1" if "metallic" in maps else "Pm 0"]
-        statements += [f"{_MTL_STATEMENTS[channel]} {name}" for channel, name in maps.items()]
-        _write_atomically(path.with_suffix(".mtl"), "\n".join(statements) + "\n")
-    _write_atomically(path, "".join(blocks))
+    with atomic_file(path) as temporary:
+        temporary.write_text("".join(blocks), encoding="utf-8", newline="\n")
+        if material is not None:
+            _write_mtl(path.with_suffix(".mtl"), material, maps)
+
+
+def _write_mtl(path: Path, material: str, maps: Mapping[str, str]) -> None:
+    # The neutral factors make viewers show the maps as they are.
+    statements = [f"newmtl {material}", "Kd 1 1 1", "Pr 1", "Pm 1" if "metallic" in maps else "Pm 0"]
+    statements += [f"{_MTL_STATEMENTS[channel]} {name}" for channel, name in maps.items()]
+    with atomic_file(path) as temporary:
+        temporary.write_text("\n".join(statements) + "\n", encoding="utf-8", newline="\n")
 
 
 def _face_block(mesh: ObjMesh) -> str:
@@ -230,13 +236,3 @@ def _face_block(mesh: ObjMesh) -> str:
     corners = np.stack(columns, axis=-1) + 1
     line = "f " + " ".join([pattern] * 3) + "\n"
     return (line * len(corners)) % tuple(corners.ravel().tolist())
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    """Writes beside the target first, so that a full disk never leaves half a mesh under its name."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -44,7 +44,7 @@ def visual_hull_distance(
         raise ValueError(f"limit: expected a positive length, got {limit}")
     with torch.no_grad():
         used = (masks > 0.5).flatten(1).any(dim=1)
-        masks, cameras = masks[used], cameras[used]
+        masks, cameras = masks[used], cameras[used.to(points.device)]
         if minimum_views is None:
             minimum_views = min(3, len(masks))
         scale = _RESOLUTION / max(cameras.width, cameras.height)

@@ -122,7 +122,7 @@ def test_missing_and_empty_files_are_refused(tmp_path):
 
 def test_a_failed_write_leaves_nothing(tmp_path):
     (tmp_path / "taken.obj").mkdir()
-    with pytest.raises(OSError):
+    with pytest.raises(UserError, match="is a folder"):
         write_obj(tmp_path / "taken.obj", uv_sphere(4, 5))
     assert [entry.name for entry in tmp_path.iterdir()] == ["taken.obj"]
 
