@@ -112,10 +112,11 @@ def _matches_of(pattern: Path) -> dict[int, Path]:
             "as %04d, ####, $F4 or <F4>"
         )
     token = tokens[0]
-    digits = len(token["hashes"] or "") or int(token["printf"] or token["houdini"] or token["angle"] or 1)
+    digits = len(token["hashes"] or "") or int(token["printf"] or token["houdini"] or token["angle"] or 0)
     before, after = pattern.name[: token.start()], pattern.name[token.end() :]
     # Padded to `digits`; frames that need more digits simply have more.
-    name = re.compile(rf"{re.escape(before)}(\d{{{digits}}}|[1-9]\d{{{digits},}}){re.escape(after)}")
+    number = rf"\d{{{digits}}}|[1-9]\d{{{digits},}}" if digits else r"\d+"
+    name = re.compile(f"{re.escape(before)}({number}){re.escape(after)}")
     pictures: dict[int, Path] = {}
     if pattern.parent.is_dir():
         for path in sorted(pattern.parent.iterdir()):

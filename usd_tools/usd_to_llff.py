@@ -9,7 +9,6 @@ left to the training Python, which the environment variable SEPARATE_SPECIALIZE_
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import logging
 import os
 import subprocess
@@ -115,7 +114,7 @@ def run_pixel_part(job: DatasetJob, out: Path) -> int:
     Raises:
         UserError: the libraries are missing and no other Python is named; or as `pixel_job.run_job`.
     """
-    if all(importlib.util.find_spec(name) for name in ("OpenEXR", "imageio")):
+    if _can_read_pictures():
         from usd_tools.pixel_job import run_job
 
         run_job(job, out)
@@ -141,6 +140,15 @@ def run_pixel_part(job: DatasetJob, out: Path) -> int:
             return subprocess.run(command, env=environment).returncode
         except OSError as error:
             raise UserError(f"{PYTHON_VARIABLE}={python}: cannot be started ({error.strerror})") from None
+
+
+def _can_read_pictures() -> bool:
+    try:
+        import imageio  # noqa: F401
+        import OpenEXR  # noqa: F401
+    except ImportError:
+        return False
+    return True
 
 
 if __name__ == "__main__":

@@ -1,0 +1,51 @@
+"""Resizing and turning pictures."""
+
+import numpy as np
+
+from usd_tools.resampling import latlong_directions, resize_box, resize_texture, sample_latlong, turn_latlong
+
+PICTURE = np.random.default_rng(0).random((12, 8, 3))
+
+
+def test_box_is_the_mean_of_blocks():
+    expected = PICTURE.reshape(4, 3, 2, 4, 3).mean(axis=(1, 3))
+    np.testing.assert_allclose(resize_box(PICTURE, 2, 4), expected, atol=1e-12)
+    np.testing.assert_allclose(resize_box(PICTURE, 5, 7).mean((0, 1)), PICTURE.mean((0, 1)), atol=1e-12)
+    assert resize_box(PICTURE, 8, 12) is PICTURE
+
+
+def test_texture_growth_keeps_texel_centers():
+    grown = resize_texture(PICTURE, 36, ("repeat", "clamp"))[1::3]
+    np.testing.assert_allclose(resize_texture(PICTURE[:, :, :1], 12, ("clamp", "clamp")).shape, (12, 12, 1))
+    # Rows grow threefold, so every third row is a source row; columns grow 4.5-fold.
+    columns = (np.arange(36) + 0.5) * 8 / 36 - 0.5
+    for channel in range(3):
+        for row in range(12):
+            wrapped = np.concatenate(
+                [PICTURE[row, -1:, channel], PICTURE[row, :, channel], PICTURE[row, :1, channel]]
+            )
+            np.testing.assert_allclose(
+                grown[row, :, channel], np.interp(columns, np.arange(-1, 9), wrapped), atol=1e-12
+            )
+
+
+def test_latlong_directions_follow_the_convention():
+    directions = latlong_directions(400, 200)
+    for row, column, axis in (
+        (100, 200, (0, 0, 1)),
+        (100, 100, (1, 0, 0)),
+        (0, 7, (0, 1, 0)),
+        (100, 0, (0, 0, -1)),
+    ):
+        np.testing.assert_allclose(directions[row, column], axis, atol=0.02)
+    np.testing.assert_allclose(np.linalg.norm(directions, axis=-1), 1)
+
+
+def test_latlong_sampling_and_turning():
+    picture = np.random.default_rng(1).random((16, 32, 3))
+    np.testing.assert_allclose(sample_latlong(picture, 3 * latlong_directions(32, 16)), picture, atol=1e-9)
+    assert (turn_latlong(picture, np.eye(3)) == picture).all()
+    quarter = np.array([[0.0, 0, 1], [0, 1, 0], [-1, 0, 0]])  # x -> -z, z -> x
+    turned = turn_latlong(picture, quarter)
+    # Direction +z (center) is looked up at +x (a quarter): the picture moves right by a quarter of its width.
+    np.testing.assert_allclose(turned, np.roll(picture, 8, axis=1), atol=1e-9)
