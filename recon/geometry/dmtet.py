@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from recon.data.cameras import Cameras
-from recon.geometry.marching_tets import marching_tets
+from recon.geometry.marching_tets import EmptySurfaceError, marching_tets
 from recon.geometry.tet_grid import TetGrid
 from recon.geometry.visual_hull import visual_hull_distance
 
@@ -74,11 +74,19 @@ class DMTet(nn.Module):
 
         masks: (B, H, W) coverage in [0, 1] of the B `cameras`. margin: cells by which the hull is grown, so
         that parts thinner than a cell are not lost between grid vertices; the mask loss soon takes it back.
+
+        Raises UserError for masks that are all empty or whose cones have no point in common in the grid.
         """
         distance = visual_hull_distance(
             grid.vertices, masks, cameras, limit=(_UNIT + margin) * grid.cell_size
         )
-        return cls.from_distance(grid, distance - margin * grid.cell_size)
+        grown = distance - margin * grid.cell_size
+        if not bool((grown < 0).any()):
+            raise EmptySurfaceError(
+                "visual hull: no point is inside all masks; expected masks and camera poses that belong "
+                "together, and an object within geometry.half_extent of the origin"
+            )
+        return cls.from_distance(grid, grown)
 
     @property
     def grid(self) -> TetGrid:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from recon.data.cameras import Cameras
+from usd_tools.errors import UserError
 
 # Longer side of the distance images. Half a pixel of it is well below a cell of any grid that trains.
 _RESOLUTION = 256
@@ -35,6 +36,8 @@ def visual_hull_distance(
     A point outside a view's picture is outside the object if the mask keeps clear of the picture's border
     (then the object is wholly in the picture); otherwise, and for points behind the camera, the view says
     nothing. Not differentiable.
+
+    Raises UserError if all masks are empty.
     """
     if masks.shape != (len(cameras), cameras.height, cameras.width):
         raise ValueError(
@@ -44,6 +47,8 @@ def visual_hull_distance(
         raise ValueError(f"limit: expected a positive length, got {limit}")
     with torch.no_grad():
         used = (masks > 0.5).flatten(1).any(dim=1)
+        if not used.any():
+            raise UserError("masks: no view has a covered pixel; expected masks that show the object")
         masks, cameras = masks[used], cameras[used.to(points.device)]
         if minimum_views is None:
             minimum_views = min(3, len(masks))

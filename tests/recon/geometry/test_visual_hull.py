@@ -14,6 +14,7 @@ from recon.geometry.tet_grid import build_tet_grid
 from recon.geometry.visual_hull import euclidean_distance, signed_distance_images, visual_hull_distance
 from tests.recon.geometry import reference_distance
 from tests.shapes import area_and_volume, assert_watertight
+from usd_tools.errors import UserError
 
 
 def _ring(count: int, size: int, distance: float = 3.0, field: float = 0.7) -> Cameras:
@@ -165,6 +166,18 @@ def test_empty_masks_are_ignored():
     masks = _sphere_masks(cameras, 0.6)
     masks[3] = 0
     assert visual_hull_distance(torch.zeros(1, 3), masks, cameras, limit=0.2).item() == pytest.approx(-0.2)
+
+
+def test_masks_without_a_common_point_are_refused():
+    cameras = _ring(6, 64)
+    masks = torch.zeros(6, 64, 64)
+    with pytest.raises(UserError, match="no view has a covered pixel"):
+        DMTet.hull(build_tet_grid(8), masks, cameras)
+    masks[0, 2:5, 2:5] = 1
+    masks[1, -5:-2, -5:-2] = 1
+    masks[2, 30:34, 30:34] = 1
+    with pytest.raises(UserError, match="inside all masks"):
+        DMTet.hull(build_tet_grid(8), masks, cameras)
 
 
 def test_mismatched_masks_are_refused():
