@@ -58,7 +58,8 @@ def compare_columns(
     samples: int = DEFAULT_SAMPLES,
     seed: int = 0,
     resolution: int | None = None,
-    stage_options: Sequence[str] = (),
+    stage_object: str | None = None,
+    variants: Sequence[str] = (),
     on_step: Callable[[str], None] = lambda what: None,
 ) -> dict[str, dict[str, Any]]:
     """Compares several named runs (or stages) with one truth; the report shows them side by side.
@@ -66,8 +67,8 @@ def compare_columns(
     `metrics.json` holds the first one's figures, `metrics_NAME.json` those of the others.
 
     samples: points on the true surface, before what no camera sees is left out. resolution: of the baked
-    textures; None: that of the largest true map, at most 1024. stage_options: of usd_to_llff.py, for the
-    true stage. on_step is told what is being done. Returns the metrics by name.
+    textures; None: that of the largest true map, at most 512. stage_object, variants: the object's prim and
+    the `SET=CHOICE` variants of a true stage. on_step is told what is being done. Returns metrics by name.
     """
     if samples < 1:
         raise UserError(f"--samples: {samples} is not usable; expected at least 1")
@@ -79,10 +80,10 @@ def compare_columns(
             f"--name, --also: {', '.join(slugs)}: expected different names with letters or digits"
         )
     on_step("reading the true asset")
-    true_side = load_truth(Path(truth), stage_options)
+    true_side = load_truth(Path(truth), stage_object, variants)
     true = TrueSurface(true_side.asset, true_side.cameras, samples, seed)
     if resolution is None:
-        resolution = min(1024, max(max(image.shape[:2]) for image in true.asset.maps.values()))
+        resolution = min(512, max(max(image.shape[:2]) for image in true.asset.maps.values()))
         resolution = max(resolution, 256)
 
     results: dict[str, dict[str, Any]] = {}
@@ -185,15 +186,16 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--seed", type=int, default=0, help="of the sampling (default: 0)")
     parser.add_argument(
-        "--resolution", type=int, metavar="N", help="of the baked maps (default: as the truth)"
+        "--resolution", type=int, metavar="N", help="of the baked maps (default: the true maps', up to 512)"
     )
     parser.add_argument("--object", metavar="PRIM", help="the object in the true stage, if it is a stage")
     parser.add_argument(
         "--variant",
-        action="append",
+        action="extend",
+        nargs="+",
         default=[],
         metavar="SET=CHOICE",
-        help="variant of the true stage, if it is a stage; may be repeated",
+        help="variants to choose in the true stage, if it is a stage",
     )
     return parser.parse_args(arguments)
 
@@ -212,8 +214,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         recovered[name] = path
     if options.seed < 0:
         raise UserError(f"--seed: {options.seed} is negative; expected 0 or more")
-    stage_options = ["--object", options.object] if options.object else []
-    stage_options += [word for choice in options.variant for word in ("--variant", choice)]
 
     # Per asset: read, measure, three sets of pictures; and the truth before, the page after.
     with tqdm(total=2 + 5 * len(recovered), unit="step", desc="compare") as bar:
@@ -229,7 +229,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             samples=options.samples,
             seed=options.seed,
             resolution=options.resolution,
-            stage_options=stage_options,
+            stage_object=options.object,
+            variants=options.variant,
             on_step=on_step,
         )
     sys.stdout.write(format_table(results) + "\n")

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,10 @@ from tests.usd_tools.comparison.scenes import (
     write_dataset,
     write_run,
 )
+from tests.usd_tools.stages import write_scene
+from usd_tools import usd_to_llff
 from usd_tools.compare_textures import compare, compare_columns, main
+from usd_tools.comparison.sides import load_truth
 from usd_tools.errors import UserError
 from usd_tools.images import write_png
 
@@ -112,8 +116,6 @@ def test_two_columns_side_by_side_and_overwriting(tmp_path, dataset, run, capsys
 
 def test_a_run_in_another_dataset_frame_is_moved(tmp_path, dataset, run):
     turn = np.array([[0, 0, 2.0, 1], [0, 2, 0, -3], [-2, 0, 0, 0.5], [0, 0, 0, 1]])
-    from dataclasses import replace
-
     mesh = sphere(30, 16)
     moved = replace(
         mesh, vertices=mesh.vertices @ turn[:3, :3].T + turn[:3, 3], normals=mesh.normals @ turn[:3, :3].T
@@ -226,3 +228,42 @@ def test_command_as_file_and_as_module(tmp_path, start):
 def test_usd_tools_do_without_torch():
     code = "import sys, usd_tools.compare_textures; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY).returncode == 0
+
+
+def test_stage_against_its_dataset_and_against_itself(tmp_path):
+    """Recovered as USD, in stage coordinates: the frames meet through stage_to_dataset."""
+
+    scene = write_scene(tmp_path / "scene", up_axis="Z")
+    usd_to_llff.main(scene.arguments(tmp_path / "dataset", "--test-every", "4"))
+    usd_to_llff.main(
+        [str(scene.stage), "--ground-truth-only", "--no-normalize", "--out", str(tmp_path / "raw")]
+    )
+    for recovered in (scene.stage, tmp_path / "raw"):
+        metrics = compare(recovered, tmp_path / "dataset", tmp_path / "report", samples=SAMPLES)
+        assert metrics["coverage"] == 1
+        assert metrics["chamfer_l1"] < 1e-5
+        assert metrics["albedo_mae"] < 1e-3
+        assert metrics["normal_deg"] < 0.05
+    itself = compare(scene.stage, scene.stage, tmp_path / "report", samples=SAMPLES)
+    assert itself["albedo_mae"] < 1e-6
+    # Of the stage's four frames the dataset trains on three.
+    assert metrics["samples"] < itself["samples"] < SAMPLES
+
+
+def test_stage_cameras_are_the_dataset_cameras(tmp_path):
+    scene = write_scene(tmp_path / "scene", size=(48, 32))
+    usd_to_llff.main(scene.arguments(tmp_path / "dataset"))
+    stage, dataset = load_truth(scene.stage).cameras, load_truth(tmp_path / "dataset").cameras
+    np.testing.assert_allclose(stage.camera_to_world, dataset.camera_to_world, atol=1e-6)
+    pixels = 32 / stage.sizes[:, 1:]  # per unit of the aperture
+    np.testing.assert_allclose(stage.sizes * pixels, dataset.sizes, rtol=1e-5)
+    np.testing.assert_allclose(stage.intrinsics * pixels, dataset.intrinsics, rtol=1e-5)
+
+
+def test_unusable_stage_is_told(tmp_path, run):
+    with pytest.raises(UserError, match="does not exist"):
+        compare(run, tmp_path / "none.usda", tmp_path / "report")
+    (tmp_path / "bad.usda").write_text("#usda 1.0\n")
+    with pytest.raises(UserError, match=r"bad\.usda"):
+        compare(run, tmp_path / "bad.usda", tmp_path / "report")
+    assert not (tmp_path / "report").exists()

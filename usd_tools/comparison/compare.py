@@ -56,7 +56,10 @@ class TrueSurface:
     def constant(self) -> dict[str, Any]:
         """The figures of the best constant material, and the material itself."""
         constant, values = constant_material(self.material, self.asset.smooth_normals(self.points))
-        return {**material_metrics(constant, self.material), "material": values}
+        figures = material_metrics(constant, self.material)
+        # A constant is free to have the best color from the start: scaling has nothing to add.
+        figures.update(albedo_scale=[1.0, 1.0, 1.0], albedo_mae_aligned=figures["albedo_mae"])
+        return {**figures, "material": values}
 
     def places(self, resolution: int) -> list[Place]:
         """Two opposite views of the asset, and its texture layout at `resolution`."""

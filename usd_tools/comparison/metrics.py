@@ -127,9 +127,8 @@ def format_table(columns: Mapping[str, Mapping[str, Any]]) -> str:
     """
     first = next(iter(columns.values()))
     shown = {**columns, "constant": first.get("constant", {})}
-    keys = [
-        key for key in first if isinstance(first[key], float) or key in ("dark_misclassified", "albedo_psnr")
-    ]
+    keys = [key for key, value in first.items() if value is None or isinstance(value, float)]
+    keys = [key for key in keys if key != "albedo_scale"]  # null instead of a list where nothing matched
     width = max(len(key) for key in keys)
     lines = [" " * width + "".join(f"{name[:14]:>16}" for name in shown)]
     for key in keys:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from usd_tools.comparison.asset import Asset, load_asset
+from usd_tools.comparison.stage_cameras import read_stage_cameras
 from usd_tools.comparison.visibility import TrainingCameras, read_training_cameras
 from usd_tools.errors import UserError
 
@@ -39,15 +40,16 @@ class Side:
     validation: Path | None = None
 
 
-def load_truth(path: Path, stage_options: Sequence[str] = ()) -> Side:
-    """The true asset: of a dataset folder (its `ground_truth/`, with its training cameras), or of a stage.
+def load_truth(path: Path, stage_object: str | None = None, variants: Sequence[str] = ()) -> Side:
+    """The true asset: of a dataset folder (its `ground_truth/`, with its training cameras), or of a stage
+    (with its cameras, if it has any).
 
-    stage_options: further options of usd_to_llff.py for a stage, such as `--object PRIM`.
+    stage_object, variants: the object's prim in a stage (None: its only mesh), and `SET=CHOICE` to select.
 
     Raises UserError if `path` is neither or its ground truth is missing or unusable.
     """
     if path.suffix.lower() in _STAGE_SUFFIXES:
-        return _load_stage(path, stage_options)
+        return _load_stage(path, stage_object, variants)
     _require_folder(path, "a dataset folder or a USD stage")
     if not (path / "ground_truth" / "mesh.obj").is_file():
         raise UserError(f"{path}: has no ground_truth/mesh.obj; write the dataset without --no-ground-truth")
@@ -56,15 +58,13 @@ def load_truth(path: Path, stage_options: Sequence[str] = ()) -> Side:
     return Side(load_asset(path / "ground_truth"), _stage_to_dataset(path / "dataset.json"), cameras)
 
 
-def load_recovered(path: Path, stage_options: Sequence[str] = ()) -> Side:
+def load_recovered(path: Path) -> Side:
     """The recovered asset: of a run folder, a USD stage, or a dataset folder (its ground truth).
-
-    stage_options: as for `load_truth`.
 
     Raises UserError if `path` is none of these, or a run that has not finished.
     """
     if path.suffix.lower() in _STAGE_SUFFIXES:
-        return _load_stage(path, stage_options)
+        return _load_stage(path, None, ())
     _require_folder(path, "a run folder or a USD stage")
     if (path / "ground_truth").is_dir():
         return load_truth(path)
@@ -89,22 +89,28 @@ def in_frame_of(side: Side, truth: Side) -> Asset:
     return side.asset.transformed(matrix)
 
 
-def _load_stage(path: Path, options: Sequence[str]) -> Side:
+def _load_stage(path: Path, stage_object: str | None, variants: Sequence[str]) -> Side:
     """A stage's asset, by way of the ground truth that usd_to_llff.py writes for it."""
     if not path.is_file():
         raise UserError(f"{path}: does not exist; expected a USD stage")
     with tempfile.TemporaryDirectory() as folder:
         dataset = Path(folder) / "dataset"
         module = ["-m", "usd_tools.usd_to_llff", str(path.resolve()), "--ground-truth-only"]
-        command = [sys.executable, *module, "--out", str(dataset), *options]
+        command = [sys.executable, *module, "--out", str(dataset)]
+        command += ["--object", stage_object] if stage_object else []
+        command += ["--variant", *variants] if variants else []
         repository = Path(__file__).resolve().parents[2]
         done = subprocess.run(command, cwd=repository, capture_output=True, text=True)
         if done.returncode != 0:
             last = (done.stderr.strip().splitlines() or ["usd_to_llff.py gave no reason"])[-1]
             raise UserError(f"{path}: {last.removeprefix('error: ')}")
-        side = load_truth(dataset)
-    side.asset.name = str(path)
-    return side
+        asset = load_asset(dataset / "ground_truth")
+        description = read_json_object(dataset / "dataset.json")
+        stage_to_dataset = _stage_to_dataset(dataset / "dataset.json")
+    asset.name = str(path)
+    assert stage_to_dataset is not None, "usd_to_llff always writes dataset.json"
+    seen_by = read_stage_cameras(path, description["object"], variants, stage_to_dataset)
+    return Side(asset, stage_to_dataset, seen_by)
 
 
 def _require_folder(path: Path, expected: str) -> None:
