@@ -69,18 +69,19 @@ class DMTet(nn.Module):
         return cls.from_distance(grid, grid.vertices.norm(dim=1) - radius)
 
     @classmethod
-    def hull(cls, grid: TetGrid, masks: Tensor, cameras: Cameras, margin: float = 0.25) -> DMTet:
+    def hull(cls, grid: TetGrid, masks: Tensor, cameras: Cameras, margin: float = 0.0) -> DMTet:
         """The visual hull of the masks, see `visual_hull_distance`.
 
-        masks: (B, H, W) coverage in [0, 1] of the B `cameras`. margin: cells by which the hull is grown, so
-        that parts thinner than a cell are not lost between grid vertices; the mask loss soon takes it back.
+        masks: (B, H, W) coverage in [0, 1] of the B `cameras`. margin: cells by which the hull is grown.
+        Parts so thin that they pass between grid vertices are kept all the same, as thick as the grid can
+        show them: what a start lacks, no silhouette gradient brings back.
 
         Raises UserError for masks that are all empty or whose cones have no point in common in the grid.
         """
         distance = visual_hull_distance(
             grid.vertices, masks, cameras, limit=(_UNIT + margin) * grid.cell_size
         )
-        grown = distance - margin * grid.cell_size
+        grown = _keep_thin_parts(distance - margin * grid.cell_size, grid)
         if not bool((grown < 0).any()):
             raise EmptySurfaceError(
                 "visual hull: no point is inside all masks; expected masks and camera poses that belong "
@@ -112,6 +113,20 @@ class DMTet(nn.Module):
     def sign_regularizer(self) -> Tensor:
         """`sdf_sign_regularizer` of the present distances."""
         return sdf_sign_regularizer(self.sdf, self.edges)
+
+
+def _keep_thin_parts(distance: Tensor, grid: TetGrid) -> Tensor:
+    """`distance` (V,), negative also at vertices close to a surface that has none of its inside around them.
+
+    Every vertex within half a cell of a surface has a neighbor on the surface's other side, unless the part
+    behind it is thinner than the grid's cells.
+    """
+    near = (distance >= 0) & (distance < 0.5 * grid.cell_size)
+    ends = grid.edges.T.reshape(-1)
+    inside = (distance < 0).to(distance)
+    across = inside[grid.edges.flip(1).T.reshape(-1)]
+    around = torch.zeros_like(distance).index_add(0, ends, across)
+    return torch.where(near & (around == 0), -0.1 * grid.cell_size, distance)
 
 
 def sdf_sign_regularizer(sdf: Tensor, edges: Tensor) -> Tensor:

@@ -127,7 +127,7 @@ def test_thin_parts_stay():
     masks = torch.stack(
         [_sphere_masks(cameras, radius, (float(x), 0.0, 0.0), 1) for x in np.linspace(-0.5, 0.5, 31)]
     ).amax(0)
-    vertices, faces = DMTet.hull(grid, masks, cameras, margin=0.5).extract()
+    vertices, faces = DMTet.hull(grid, masks, cameras).extract()
     assert_watertight(faces.numpy())
     along = vertices.detach()[:, 0].sort().values
     assert along[0] < -0.4 and along[-1] > 0.4
