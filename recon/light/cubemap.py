@@ -13,6 +13,9 @@ A *bordered* cubemap (6, N + 2, N + 2, C) carries a rim of the neighbours' texel
 needs no special case at an edge and is continuous across it.
 """
 
+# Warp kernels are annotated with calls (`wp.array(dtype=...)`), which mypy does not take for types.
+# mypy: disable-error-code="valid-type"
+
 from __future__ import annotations
 
 from functools import lru_cache
@@ -106,20 +109,11 @@ def _border_index(resolution: int, device: torch.device) -> tuple[Tensor, Tensor
     rim[:: n + 1, :: n + 1] = True
     octant = ((points > 0) @ np.array([1, 2, 4])).astype(np.int64)
     source[:, rim] = 6 * n * n + octant[:, rim]
-    # A corner's three texels are the inner neighbours of the three rim texels that stand for it.
-    corner = np.zeros((8, 3), dtype=np.int64)
-    seen = np.zeros(8, dtype=np.int64)
-    for f in range(6):
-        for i in (0, n - 1):
-            for j in (0, n - 1):
-                o = octant[f, 0 if i == 0 and n > 1 else n + 1, 0 if j == 0 and n > 1 else n + 1]
-                if n == 1:
-                    continue
-                corner[o, seen[o]] = (f * n + i) * n + j
-                seen[o] += 1
-    if n == 1:
-        sign = np.array([[o & 1, o >> 1 & 1, o >> 2 & 1] for o in range(8)])
-        corner = np.stack([2 * axis + (1 - sign[:, axis]) for axis in range(3)], axis=1)
+    # The corner texels of the three faces that meet in an octant.
+    last = np.array([0, n - 1])
+    texel = (np.arange(6)[:, None, None] * n + last[:, None]) * n + last
+    order = np.argsort(octant[:, :: n + 1, :: n + 1].reshape(-1), kind="stable")
+    corner = texel.reshape(-1)[order].reshape(8, 3)
     return torch.as_tensor(corner, device=device), torch.as_tensor(source.reshape(-1), device=device)
 
 
@@ -153,7 +147,7 @@ def _place(direction: wp.vec3, offset: wp.int32, resolution: wp.int32) -> _Place
     ax = wp.abs(direction[0])
     ay = wp.abs(direction[1])
     az = wp.abs(direction[2])
-    sign = float(1.0)
+    sign = wp.float32(1.0)
     face = wp.int32(0)
     forward = wp.vec3(1.0, 0.0, 0.0)
     right = wp.vec3(0.0, 0.0, -1.0)
@@ -216,7 +210,7 @@ def _bilinear_slope(texels: wp.array(dtype=wp.vec3), at: _Place, gradient: wp.ve
 
 
 @wp.func
-def _bilinear_scatter(out: wp.array(dtype=wp.vec3), at: _Place, gradient: wp.vec3):
+def _bilinear_scatter(out: wp.array(dtype=wp.vec3), at: _Place, gradient: wp.vec3) -> None:
     wp.atomic_add(out, at.corner, gradient * ((1.0 - at.fx) * (1.0 - at.fy)))
     wp.atomic_add(out, at.corner + 1, gradient * (at.fx * (1.0 - at.fy)))
     wp.atomic_add(out, at.corner + at.stride, gradient * ((1.0 - at.fx) * at.fy))
@@ -237,7 +231,7 @@ def _lookup_kernel(
     directions: wp.array(dtype=wp.vec3),
     levels: wp.array(dtype=wp.float32),
     out: wp.array(dtype=wp.vec3),
-):
+) -> None:
     i = start + wp.tid()
     level = wp.clamp(levels[i], 0.0, float(count - 1))
     lower = _lower_level(level, count)
@@ -260,7 +254,7 @@ def _lookup_coordinates_kernel(
     gradient: wp.array(dtype=wp.vec3),
     to_directions: wp.array(dtype=wp.vec3),
     to_levels: wp.array(dtype=wp.float32),
-):
+) -> None:
     i = start + wp.tid()
     level = wp.clamp(levels[i], 0.0, float(count - 1))
     lower = _lower_level(level, count)
@@ -284,7 +278,7 @@ def _lookup_texels_kernel(
     levels: wp.array(dtype=wp.float32),
     gradient: wp.array(dtype=wp.vec3),
     to_texels: wp.array(dtype=wp.vec3),
-):
+) -> None:
     i = start + wp.tid()
     level = wp.clamp(levels[i], 0.0, float(count - 1))
     lower = _lower_level(level, count)
@@ -309,6 +303,8 @@ def _level_table(resolutions: tuple[int, ...], device: torch.device) -> Tensor:
 
 
 class _Lookup(torch.autograd.Function):
+    """The lookup, differentiable in directions and fractional level."""
+
     @staticmethod
     def forward(
         ctx: Any, texels: Tensor, directions: Tensor, levels: Tensor, resolutions: tuple[int, ...]
@@ -325,19 +321,39 @@ class _Lookup(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         texels, directions, levels = ctx.saved_tensors
-        gradient = gradients[0].contiguous()
-        table, count = _level_table(ctx.resolutions, texels.device), len(ctx.resolutions)
-        to_texels = to_directions = to_levels = None
-        if ctx.needs_input_grad[1] or ctx.needs_input_grad[2]:
-            to_directions, to_levels = torch.empty_like(directions), torch.zeros_like(levels)
-            inputs = [_vec3(texels), table, count, _vec3(directions), levels, _vec3(gradient)]
-            inputs += [_vec3(to_directions), to_levels]
-            launch(_lookup_coordinates_kernel, len(directions), inputs, texels.device)
-        if ctx.needs_input_grad[0]:
-            to_texels = torch.zeros_like(texels)
-            inputs = [table, count, _vec3(directions), levels, _vec3(gradient), _vec3(to_texels)]
-            launch(_lookup_texels_kernel, len(directions), inputs, texels.device, parallel=False)
-        return to_texels, to_directions, to_levels, None
+        table = _level_table(ctx.resolutions, texels.device)
+        to_directions, to_levels = torch.empty_like(directions), torch.zeros_like(levels)
+        inputs = [_vec3(texels), table, len(ctx.resolutions), _vec3(directions), levels]
+        inputs += [_vec3(gradients[0].contiguous()), _vec3(to_directions), to_levels]
+        launch(_lookup_coordinates_kernel, len(directions), inputs, texels.device)
+        return None, to_directions, to_levels, None
+
+
+class _TexelGradient(torch.autograd.Function):
+    """Zero, with the lookup's derivative with respect to the texels.
+
+    Added to `_Lookup`'s result. As a node of its own it is skipped when `torch.autograd.grad` asks for other
+    inputs only; within one node, `needs_input_grad` tells which inputs require a gradient, not which are
+    asked for, and the serial scatter would run each time.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, texels: Tensor, directions: Tensor, levels: Tensor, resolutions: tuple[int, ...]
+    ) -> Tensor:
+        ctx.save_for_backward(directions.detach().contiguous(), levels.detach().contiguous())
+        ctx.resolutions, ctx.count = resolutions, len(texels)
+        return torch.zeros_like(directions)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        directions, levels = ctx.saved_tensors
+        table = _level_table(ctx.resolutions, directions.device)
+        to_texels = directions.new_zeros(ctx.count, 3)
+        inputs = [table, len(ctx.resolutions), _vec3(directions), levels]
+        inputs += [_vec3(gradients[0].contiguous()), _vec3(to_texels)]
+        launch(_lookup_texels_kernel, len(directions), inputs, directions.device, parallel=False)
+        return to_texels, None, None, None
 
 
 def lookup(levels: tuple[Tensor, ...], directions: Tensor, level: Tensor | None = None) -> Tensor:
@@ -346,9 +362,9 @@ def lookup(levels: tuple[Tensor, ...], directions: Tensor, level: Tensor | None 
     levels: K bordered cubemaps (6, N_k + 2, N_k + 2, 3); resolutions are free. directions: (P, 3), any
     length above zero. level: (P, 1) fractional level, clamped to [0, K - 1], or None for level 0.
     Differentiable in the levels, the directions and the fractional level. The derivative is that of the
-    piecewise bilinear function: it jumps at texel centres and at whole levels (there the finer side's slope
-    is that of the interval above; at K - 1, of the interval below). Outside [0, K - 1] the level's gradient is
-    zero. On CUDA, texture gradients are summed by atomics, so their last bits vary from run to run.
+    piecewise bilinear function: it jumps at texel centres and at whole levels (where it is the slope of the
+    interval above; at K - 1, of the one below). Outside [0, K - 1] the level's gradient is zero. On CUDA,
+    texture gradients are summed by atomics, so their last bits vary from run to run.
     """
     if level is None:
         level = directions.new_zeros(directions.shape[0], 1)
@@ -358,4 +374,7 @@ def lookup(levels: tuple[Tensor, ...], directions: Tensor, level: Tensor | None 
         texels = levels[0].reshape(-1, 3)
     else:
         texels = torch.cat([texture.reshape(-1, 3) for texture in levels])
-    return _Lookup.apply(texels, directions, level[:, 0], resolutions)
+    value = _Lookup.apply(texels.detach(), directions, level[:, 0], resolutions)
+    if texels.requires_grad:
+        value = value + _TexelGradient.apply(texels, directions.detach(), level.detach()[:, 0], resolutions)
+    return value

@@ -15,7 +15,7 @@ from recon.light.prefilter import Prefilter
 # Radiance of a trainable light is at least this, so that its logarithm exists.
 _FLOOR = 1e-4
 # A known light is prefiltered once, so its tables may be fine.
-_KNOWN_NODE_SIZE = 0.25
+_KNOWN_NODE_SIZE = 0.5
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,8 @@ class EnvironmentLight(nn.Module):
     Use `EnvironmentLight.known` or `EnvironmentLight.trainable`. A trainable light holds log-radiance: it is
     positive and covers a high dynamic range with even steps.
     """
+
+    radiance: Tensor
 
     def __init__(self, cube: Tensor, *, trainable: bool, node_size: float) -> None:
         super().__init__()

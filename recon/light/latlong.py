@@ -8,14 +8,15 @@ u = 1/2 - atan2(x, z) / (2 pi), v = acos(y) / pi.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from recon.light.cubemap import add_border, face_axes, lookup
 
-# Sub-samples per source texel, along one axis: enough that a one-texel sun keeps its energy within 1 %.
-_SAMPLES_PER_TEXEL = 3
+# Sub-samples per source texel, along one axis.
+_SAMPLES_PER_TEXEL = 8
 
 
 def directions_to_uv(directions: Tensor) -> Tensor:
@@ -47,21 +48,56 @@ def pixel_solid_angles(height: int, width: int, device: torch.device | str = "cp
     return ((edge[:-1] - edge[1:]) * (2 * math.pi / width))[:, None].to(device, torch.float32)
 
 
-def sample_latlong(image: Tensor, directions: Tensor) -> Tensor:
-    """(..., C) bilinear lookup of `image` (H, W, C): wraps around in u, is clamped at the poles."""
-    height, width = image.shape[:2]
+def _footprint(height: int, width: int, directions: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """The four pixels (flat index) and weights that bilinear lookup reads for each direction."""
     uv = directions_to_uv(directions)
     x = uv[..., 0] * width - 0.5
     y = (uv[..., 1] * height - 0.5).clamp(0, height - 1)
     left, top = x.floor(), y.floor()
-    fx, fy = (x - left)[..., None], (y - top)[..., None]
+    fx, fy = x - left, y - top
     column = left.long() % width
-    next_column = (column + 1) % width
     row = top.long()
-    next_row = (row + 1).clamp_max(height - 1)
-    upper = torch.lerp(image[row, column], image[row, next_column], fx)
-    lower = torch.lerp(image[next_row, column], image[next_row, next_column], fx)
-    return torch.lerp(upper, lower, fy)
+    columns, rows = (column, (column + 1) % width), (row, (row + 1).clamp_max(height - 1))
+    weights = ((1 - fy) * (1 - fx), (1 - fy) * fx, fy * (1 - fx), fy * fx)
+    return [(rows[k // 2] * width + columns[k % 2], weights[k]) for k in range(4)]
+
+
+def sample_latlong(image: Tensor, directions: Tensor) -> Tensor:
+    """(..., C) bilinear lookup of `image` (H, W, C): wraps around in u, is clamped at the poles."""
+    height, width, channels = image.shape
+    pixels = image.reshape(-1, channels)
+    out = directions.new_zeros(*directions.shape[:-1], channels)
+    for index, weight in _footprint(height, width, directions):
+        out = out + pixels[index] * weight[..., None]
+    return out
+
+
+def _face_samples(resolution: int, per_texel: int, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+    """Blocks of whole texel rows, face by face: points (R, C, 3) and their solid angles (R, C)."""
+    fine = resolution * per_texel
+    coordinate = (torch.arange(fine, device=device, dtype=torch.float32) + 0.5) * (2.0 / fine) - 1.0
+    rows_per_block = max(1, (1 << 18) // (fine * per_texel))
+    for forward, right, down in face_axes(device):
+        for t in coordinate.split(rows_per_block * per_texel):
+            points = forward + coordinate[None, :, None] * right + t[:, None, None] * down
+            yield points, (points * points).sum(-1) ** -1.5 * (2.0 / fine) ** 2
+
+
+def _blur_poles(image: Tensor) -> Tensor:
+    """Box-blurs each row along the azimuth to the width that a pixel has at the equator.
+
+    Pixels near the poles are narrower than any sampling resolves. A row's pixels have equal solid angles, so
+    its energy is kept; the equator is unchanged.
+    """
+    height, width = image.shape[:2]
+    rows = []
+    for i, row in enumerate(image):
+        span = min(width // 2 * 2 - 1, 2 * math.floor(0.5 / math.sin(math.pi * (i + 0.5) / height) + 0.5) - 1)
+        if span > 1:
+            around = torch.cat([row[width - span // 2 :], row, row[: span // 2]]).T[None]
+            row = torch.nn.functional.avg_pool1d(around, span, stride=1)[0].T
+        rows.append(row)
+    return torch.stack(rows)
 
 
 def to_cubemap(image: Tensor, resolution: int) -> Tensor:
@@ -70,21 +106,14 @@ def to_cubemap(image: Tensor, resolution: int) -> Tensor:
     Every texel averages, by solid angle, enough bilinear samples to see each pixel of the probe several
     times: the probe's energy (radiance times solid angle) is kept even for a sun of one pixel.
     """
+    image = _blur_poles(image)
     per_texel = max(2, math.ceil(_SAMPLES_PER_TEXEL * image.shape[1] / (4 * resolution)))
-    fine = resolution * per_texel
-    coordinate = (torch.arange(fine, device=image.device, dtype=torch.float32) + 0.5) * (2.0 / fine) - 1.0
-    rows_per_block = max(1, (1 << 20) // (fine * per_texel))
-    faces = []
-    for forward, right, down in face_axes(image.device):
-        blocks = []
-        for t in coordinate.split(rows_per_block * per_texel):
-            points = forward + coordinate[None, :, None] * right + t[:, None, None] * down
-            weight = (points * points).sum(-1, keepdim=True) ** -1.5
-            shape = (len(t) // per_texel, per_texel, resolution, per_texel, -1)
-            total = (sample_latlong(image, points) * weight).view(shape).sum(dim=(1, 3))
-            blocks.append(total / weight.view(shape).sum(dim=(1, 3)))
-        faces.append(torch.cat(blocks))
-    return torch.stack(faces)
+    blocks = []
+    for points, solid_angle in _face_samples(resolution, per_texel, image.device):
+        shape = (len(points) // per_texel, per_texel, resolution, per_texel, -1)
+        total = (sample_latlong(image, points) * solid_angle[..., None]).view(shape).sum(dim=(1, 3))
+        blocks.append(total / solid_angle.view(shape).sum(dim=(1, 3)))
+    return torch.cat(blocks).view(6, resolution, resolution, 3)
 
 
 def to_latlong(cube: Tensor, height: int, width: int) -> Tensor:

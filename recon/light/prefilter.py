@@ -1,4 +1,4 @@
-"""Prefiltering of a cubemap for image-based lighting: the GGX lobe at chosen roughnesses, and the cosine lobe.
+"""Prefiltering of a cubemap for image-based lighting: GGX lobes of chosen roughness, and the cosine lobe.
 
 The first factor of the split sum (Karis 2013): with view = normal = reflection direction, level k holds
 sum(L(l) D(n.h) n.l dw) / sum(D(n.h) n.l dw) for roughness[k]. Prefiltering is linear in the radiance and its
@@ -6,11 +6,15 @@ weights depend on nothing else, so it is a sparse matrix, built once:
 
 - Columns are the texels of the cubemap *and of its pyramid* (means of 2x2 texels by solid angle). For each
   output direction the pyramid is walked as a quadtree (as in Barnes and Hut 1986): a node is taken whole once
-  it is small beside the scale on which the lobe varies there, else its children are visited.
+  it is small beside the scale on which the lobe varies there, else its children are visited. Nodes in the
+  far tail, which carry next to none of the lobe, may be larger.
 - Where the lobe is narrower than a texel, the texel itself is cut further (as an area of constant radiance).
 - Texels that outshine the rest (`bright`) are always taken one by one, so that the lobe around a sun is
   exact out to its tails.
 """
+
+# Warp kernels are annotated with calls (`wp.array(dtype=...)`), which mypy does not take for types.
+# mypy: disable-error-code="valid-type"
 
 from __future__ import annotations
 
@@ -31,6 +35,9 @@ _SUBTEXEL_DEPTH = 6
 # Size of a piece of one texel, as a share of the lobe's local scale: the radiance is constant there and
 # the 2x2 Gauss rule is of fourth order, so pieces may be large.
 _SUBTEXEL_SIZE = 0.7
+# A node with less than this share of the lobe is taken whole at `_TAIL_SIZE` of the lobe's local scale.
+_TAIL_SHARE = 1e-4
+_TAIL_SIZE = 0.7
 # Table entries that a known light's prefilter holds at once.
 _ENTRIES_PER_BLOCK = 1 << 22
 # The cosine lobe, for the kernels' `alpha`.
@@ -76,6 +83,8 @@ def _walk_kernel(
     bright: wp.array(dtype=wp.uint8),
     leaf_depth: wp.int32,
     node_size: wp.float32,
+    tail_share: wp.float32,
+    tail_size: wp.float32,
     subtexel_size: wp.float32,
     subtexel_depth: wp.int32,
     fill: wp.int32,
@@ -83,14 +92,15 @@ def _walk_kernel(
     counts: wp.array(dtype=wp.int64),
     columns: wp.array(dtype=wp.int32),
     weights: wp.array(dtype=wp.float32),
-):
+) -> None:
     """Counts a row's entries (`fill` = 0), or writes them, normalised, from `first` on."""
     i = start + wp.tid()
     normal = normals[i]
     alpha = alphas[i]
-    width = wp.float32(1.0)
+    # Square of the scale on which the lobe varies at its centre; the cosine bounds that of wide lobes.
+    width = wp.float32(0.25)
     if alpha >= 0.0:
-        width = 4.0 * alpha * alpha
+        width = wp.min(4.0 * alpha * alpha, width)
     begin = wp.int64(0)
     if fill == 1:
         begin = first[i]
@@ -111,8 +121,6 @@ def _walk_kernel(
             away = normal - center * inverse
             distance2 = wp.dot(away, away)
             size = 2.0 * half * inverse
-            # The column, and whether the node must be opened.
-            column = wp.int32(-1)
             limit = subtexel_size
             forced = wp.int32(0)
             shift = wp.max(depth - leaf_depth, wp.int32(0))
@@ -126,9 +134,14 @@ def _walk_kernel(
             )
             if depth < leaf_depth:
                 limit = node_size
+                if alpha < 0.0:  # the cosine's scale is the hemisphere itself: smaller nodes cost little
+                    limit = 0.5 * node_size
                 forced = wp.int32(bright[column])
             below = 0.5 * distance2 - 1.0 > size
-            small = size * size <= limit * limit * (distance2 + width) or depth >= leaf_depth + subtexel_depth
+            scale2 = distance2 + width
+            if alpha >= 0.0 and width * size * size < tail_share * scale2 * scale2:
+                limit = wp.max(limit, tail_size)
+            small = size * size <= limit * limit * scale2 or depth >= leaf_depth + subtexel_depth
             if not below and (forced == 1 or not small):
                 depth = depth + wp.int32(1)
                 code = code << wp.int32(2)
@@ -167,7 +180,7 @@ def _multiply_kernel(
     weights: wp.array(dtype=wp.float32),
     values: wp.array(dtype=wp.vec3),
     out: wp.array(dtype=wp.vec3),
-):
+) -> None:
     i = start + wp.tid()
     total = wp.vec3(0.0, 0.0, 0.0)
     begin = first[i]
@@ -256,7 +269,7 @@ def bright_nodes(cube: Tensor, count: int, contrast: float = 8.0) -> Tensor:
     return torch.cat(levels[::-1])
 
 
-def roughness_levels(resolution: int, ratio: float = 1.22) -> tuple[float, ...]:
+def roughness_levels(resolution: int, ratio: float = 1.25) -> tuple[float, ...]:
     """Roughnesses to prefilter a cubemap of that resolution at: 0, then a geometric series up to 1.
 
     The first lobe above 0 is half a texel wide between its half maxima; narrower lobes look alike.
@@ -316,7 +329,7 @@ class Prefilter:
         normals, alphas = self._normals[rows], self._alphas[rows]
         axes = wp.from_torch(face_axes(self.device).contiguous(), dtype=wp.vec3)
         depth = self.resolution.bit_length() - 1
-        settings = [depth, self.node_size, _SUBTEXEL_SIZE, _SUBTEXEL_DEPTH]
+        settings = [depth, self.node_size, math.pi * _TAIL_SHARE, _TAIL_SIZE, _SUBTEXEL_SIZE, _SUBTEXEL_DEPTH]
         counts = torch.empty(len(normals), dtype=torch.int64, device=self.device)
         no_columns = torch.empty(0, dtype=torch.int32, device=self.device)
         no_weights = torch.empty(0, device=self.device)
@@ -365,10 +378,10 @@ class Prefilter:
     def once(self, cube: Tensor, bright_texels: int | None = None) -> tuple[tuple[Tensor, ...], Tensor]:
         """Like `__call__`, for a light that stays: no gradient, no tables kept, and exact around suns.
 
-        bright_texels: how many outshining texels to take one by one; by default twice the resolution.
+        bright_texels: how many outshining texels to take one by one; by default the resolution.
         """
         source = pyramid(cube)
-        bright = bright_nodes(cube, 2 * self.resolution if bright_texels is None else bright_texels)
+        bright = bright_nodes(cube, self.resolution if bright_texels is None else bright_texels)
         outputs = []
         for begin in range(0, len(self._normals), 1 << 15):
             for block in self._rows(slice(begin, begin + (1 << 15)), bright, _ENTRIES_PER_BLOCK):

@@ -1,4 +1,4 @@
-"""Analytic parts of the specular BRDF: GGX distribution, height-correlated Smith shadowing, Schlick's Fresnel.
+"""Parts of the specular BRDF: GGX distribution, height-correlated Smith shadowing, Schlick's Fresnel.
 
 `alpha` is the GGX width, the square of the perceptual roughness. All functions broadcast and are
 differentiable. Walter et al. 2007 (distribution), Heitz 2014 (height-correlated masking-shadowing),

@@ -1,0 +1,54 @@
+import math
+
+import pytest
+import torch
+
+from recon.light.fg_table import fg_table, lookup_fg
+from recon.render.brdf import specular_brdf
+from tests.recon.light.reference_light import hemisphere
+
+
+@pytest.mark.parametrize("roughness", [0.3, 0.6, 1.0])
+@pytest.mark.parametrize("n_dot_v", [1.0, 0.7, 0.3])
+@pytest.mark.parametrize("f0", [0.04, 1.0])
+def test_table_equals_the_brute_force_hemisphere_integral(roughness, n_dot_v, f0):
+    directions, solid_angles = hemisphere(600, 600)
+    view = torch.tensor([math.sqrt(1 - n_dot_v**2), 0.0, n_dot_v], dtype=torch.float64).expand_as(directions)
+    normal = torch.tensor([0.0, 0, 1], dtype=torch.float64).expand_as(directions)
+    reflectance = torch.full((1,), f0, dtype=torch.float64)
+    brdf = specular_brdf(normal, view, directions, torch.tensor([roughness**2]).double(), reflectance)
+    expected = (brdf[:, 0] * directions[:, 2] * solid_angles).sum().item()
+    scale, bias = lookup_fg(fg_table(), torch.tensor([[n_dot_v]]), torch.tensor([[roughness]]))[0].tolist()
+    assert f0 * scale + bias == pytest.approx(expected, rel=0.01, abs=1e-3)
+
+
+def test_a_mirror_reflects_by_fresnel_alone():
+    table = fg_table()
+    n_dot_v = torch.linspace(0.05, 1, 20)[:, None]
+    scale, bias = lookup_fg(table, n_dot_v, torch.zeros(20, 1)).split(1, dim=-1)
+    torch.testing.assert_close(bias, (1 - n_dot_v) ** 5, atol=2e-3, rtol=0)
+    torch.testing.assert_close(scale + bias, torch.ones(20, 1), atol=1e-3, rtol=0)
+
+
+def test_no_energy_is_made():
+    table = fg_table()
+    assert table.sum(-1).max() <= 1 + 1e-5
+    assert table.min() >= 0
+
+
+def test_lookup_gradients():
+    table = fg_table().double()
+    generator = torch.Generator().manual_seed(0)
+    # Away from the table's knots, where the bilinear function has kinks.
+    knot = torch.randint(0, 62, (20, 2), generator=generator)
+    inside = (knot + 0.2 + 0.6 * torch.rand(20, 2, generator=generator)) / 63
+    coordinates = [x[:, None].double().requires_grad_() for x in inside.T]
+    assert torch.autograd.gradcheck(lambda a, b: lookup_fg(table, a, b), coordinates, eps=1e-5)
+    gradients = torch.autograd.grad(lookup_fg(table, *coordinates).sum(), coordinates)
+    assert all(g.abs().max() > 1e-3 for g in gradients)
+
+
+def test_coordinates_outside_are_clamped():
+    table = fg_table()
+    found = lookup_fg(table, torch.tensor([[2.0], [-1.0]]), torch.tensor([[-1.0], [2.0]]))
+    torch.testing.assert_close(found, torch.stack([table[-1, 0], table[0, -1]]))

@@ -1,0 +1,76 @@
+import pytest
+import torch
+
+from recon.light import latlong
+from recon.light.cubemap import texel_directions, texel_solid_angles
+
+
+def test_orientation_of_the_contract():
+    """Centre column +Z, column at a quarter of the width +X, top row +Y."""
+    u = torch.tensor([[0.5, 0.5], [0.25, 0.5], [0.75, 0.5], [0.5, 0.0], [0.5, 1.0]])
+    expected = torch.tensor([[0.0, 0, 1], [1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0]])
+    torch.testing.assert_close(latlong.uv_to_directions(u), expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(latlong.directions_to_uv(expected[:3]), u[:3], atol=1e-6, rtol=0)
+
+
+def test_uv_round_trip():
+    uv = torch.rand(100, 2, generator=torch.Generator().manual_seed(0)) * 0.98 + 0.01
+    back = latlong.directions_to_uv(latlong.uv_to_directions(uv) * 2.0)
+    torch.testing.assert_close(back, uv, atol=1e-5, rtol=0)
+
+
+def test_sampling_at_pixel_centres_returns_the_pixels_and_wraps():
+    image = torch.rand(8, 16, 3, generator=torch.Generator().manual_seed(0))
+    found = latlong.sample_latlong(image, latlong.pixel_directions(8, 16))
+    torch.testing.assert_close(found, image, atol=1e-4, rtol=0)
+    seam = latlong.sample_latlong(image, latlong.uv_to_directions(torch.tensor([[0.0, 4.5 / 8]])))
+    torch.testing.assert_close(seam[0], (image[4, 0] + image[4, -1]) / 2, atol=1e-4, rtol=0)
+
+
+def patch_probe():
+    """One coloured patch per axis on black."""
+    probe = torch.zeros(64, 128, 3)
+    directions = latlong.pixel_directions(64, 128)
+    colors = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0], [0, 1, 1], [1, 0, 1]])
+    for f, axis in enumerate(((1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1))):
+        probe[(directions @ torch.tensor(axis).float()) > 0.9] = colors[f]
+    return probe, colors
+
+
+def test_each_axis_patch_lands_on_its_face():
+    probe, colors = patch_probe()
+    assert probe[31, 64].tolist() == colors[4].tolist(), "the centre column looks at +Z"
+    assert probe[31, 32].tolist() == colors[0].tolist(), "a quarter of the width looks at +X"
+    assert probe[0, 0].tolist() == colors[2].tolist(), "the top row looks at +Y"
+    cube = latlong.to_cubemap(probe, 16)
+    torch.testing.assert_close(cube[:, 8, 8], colors, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("resolution", [8, 32, 128])
+@pytest.mark.parametrize("row", [2, 20, 33, 62])
+def test_a_one_pixel_sun_keeps_its_energy(resolution, row):
+    probe = torch.zeros(64, 128, 3)
+    probe[row, 37] = 1e4
+    energy = (probe * latlong.pixel_solid_angles(64, 128)[..., None]).sum()
+    cube = latlong.to_cubemap(probe, resolution)
+    found = (cube * texel_solid_angles(resolution)[None, :, :, None]).sum()
+    assert found == pytest.approx(energy.item(), rel=0.01)
+
+
+def test_export_keeps_energy_and_position():
+    cube = torch.zeros(6, 32, 32, 3)
+    cube[4, 10, 20] = 500.0
+    image = latlong.to_latlong(cube, 64, 128)
+    energy = (image * latlong.pixel_solid_angles(64, 128)[..., None]).sum()
+    expected = (cube * texel_solid_angles(32)[None, :, :, None]).sum()
+    assert energy == pytest.approx(expected.item(), rel=0.01)
+    peak = image[..., 0].argmax().item()
+    direction = latlong.pixel_directions(64, 128).reshape(-1, 3)[peak]
+    assert direction @ texel_directions(32)[4, 10, 20] > 0.999
+
+
+def test_round_trip_of_a_smooth_probe():
+    directions = latlong.pixel_directions(64, 128)
+    probe = 1.0 + 0.5 * directions
+    back = latlong.to_latlong(latlong.to_cubemap(probe, 64), 64, 128)
+    torch.testing.assert_close(back, probe, atol=0.02, rtol=0)

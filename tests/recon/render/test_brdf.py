@@ -1,0 +1,64 @@
+import math
+
+import pytest
+import torch
+
+from recon.render import brdf
+from tests.recon.light.reference_light import hemisphere
+
+
+@pytest.mark.parametrize("alpha", [0.09, 0.36, 1.0])
+def test_projected_microfacet_area_is_one(alpha):
+    directions, solid_angles = hemisphere(4000, 4)
+    cosine = directions[:, 2]
+    total = (brdf.ggx_distribution(cosine, torch.tensor(alpha).double()) * cosine * solid_angles).sum()
+    assert total.item() == pytest.approx(1.0, abs=1e-3)
+
+
+@pytest.mark.parametrize("alpha", [0.1, 0.5])
+def test_masking_conserves_visible_area(alpha):
+    """Heitz 2014, equation 4: the microfacets seen from v have the projected area of the flat surface."""
+    directions, solid_angles = hemisphere(1000, 256)
+    cosine, width = torch.tensor(0.6).double(), torch.tensor(alpha).double()
+    view = torch.tensor([0.8, 0.0, 0.6]).double()
+    density = brdf.ggx_distribution(directions[:, 2], width) * (directions @ view).clamp_min(0)
+    area = (brdf.smith_masking(cosine, width) * density * solid_angles).sum().item()
+    assert area == pytest.approx(0.6, rel=1e-2)
+
+
+def test_distribution_keeps_precision_for_narrow_lobes():
+    n_dot_h, alpha = torch.tensor(1.0), torch.tensor(1e-3)
+    assert brdf.ggx_distribution(n_dot_h, alpha).item() == pytest.approx(1 / (math.pi * 1e-6), rel=1e-4)
+
+
+def test_fresnel_and_f0():
+    f0 = brdf.specular_f0(torch.tensor([[0.8, 0.5, 0.2]]), torch.tensor([[0.0]]))
+    torch.testing.assert_close(f0, torch.full((1, 3), 0.04))
+    f0 = brdf.specular_f0(torch.tensor([[0.8, 0.5, 0.2]]), torch.tensor([[1.0]]))
+    torch.testing.assert_close(f0, torch.tensor([[0.8, 0.5, 0.2]]))
+    assert brdf.schlick_fresnel(torch.tensor(0.04), torch.tensor(0.0)) == 1
+    assert brdf.schlick_fresnel(torch.tensor(0.04), torch.tensor(1.0)) == pytest.approx(0.04)
+
+
+def test_brdf_is_reciprocal_and_zero_below_the_horizon():
+    generator = torch.Generator().manual_seed(0)
+    a, b = torch.nn.functional.normalize(torch.randn(2, 50, 3, generator=generator), dim=-1).abs()
+    normal = torch.tensor([0.0, 0, 1]).expand_as(a)
+    alpha, f0 = torch.full((50, 1), 0.2), torch.full((50, 3), 0.04)
+    torch.testing.assert_close(
+        brdf.specular_brdf(normal, a, b, alpha, f0), brdf.specular_brdf(normal, b, a, alpha, f0)
+    )
+    below = b * torch.tensor([1.0, 1, -1])
+    assert brdf.specular_brdf(normal, a, below, alpha, f0).abs().max() == 0
+
+
+def test_visible_normals_have_their_density():
+    """The mean of a function over samples equals its integral against G1 D max(0, v.h) / n.v."""
+    uniform = torch.rand(200000, 2, generator=torch.Generator().manual_seed(0)).double()
+    alpha, cosine = torch.tensor(0.5).double(), torch.tensor(0.6).double()
+    samples = brdf.sample_visible_normals(cosine, alpha, uniform)
+    directions, solid_angles = hemisphere(800, 256)
+    view = torch.tensor([0.8, 0.0, 0.6]).double()
+    density = brdf.smith_masking(cosine, alpha) * brdf.ggx_distribution(directions[:, 2], alpha)
+    density = density * (directions @ view).clamp_min(0) / cosine * solid_angles
+    torch.testing.assert_close(samples.mean(0), density @ directions, atol=5e-3, rtol=0)

@@ -1,0 +1,191 @@
+import math
+
+import pytest
+import torch
+from torch.nn.functional import normalize
+
+from recon.light.cubemap import add_border, texel_directions
+from recon.light.environment import EnvironmentLight, PrefilteredLight
+from recon.light.fg_table import fg_table, lookup_fg
+from recon.light.prefilter import Prefilter
+from recon.render.shade import face_camera, shade
+from tests.recon.light import reference_light
+
+
+def light_of(radiance, resolution=64, roughness=None):
+    cube = radiance(texel_directions(resolution))
+    prefilter = Prefilter(resolution, roughness)
+    levels, diffuse = prefilter.once(cube)
+    return PrefilteredLight(add_border(diffuse), tuple(map(add_border, levels)), prefilter.roughness)
+
+
+@pytest.fixture(scope="module")
+def smooth_light():
+    return light_of(reference_light.smooth_radiance(3), 32)
+
+
+def points(count, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    normal = normalize(torch.randn(count, 3, generator=generator), dim=-1)
+    view = normalize(normal + 0.8 * torch.randn(count, 3, generator=generator), dim=-1)
+    albedo, rest = torch.rand(count, 3, generator=generator), torch.rand(count, 3, generator=generator)
+    return [albedo, normal, rest[:, :1], rest[:, 1:2], rest[:, 2:], view]
+
+
+@pytest.mark.parametrize("metallic", [0.0, 1.0])
+def test_white_furnace(metallic):
+    """White light: a white dielectric returns all of it, a white metal its directional albedo."""
+    light = light_of(torch.ones_like, 8)
+    _, normal, roughness, one, _, view = points(2000)
+    one = torch.ones_like(one)
+    out = shade(one.expand(-1, 3), normal, roughness, metallic * one, one, view, light, fg_table())
+    assert out.max() <= 1 + 1e-4
+    _, n_dot_v = face_camera(normal, view)
+    albedo = lookup_fg(fg_table(), n_dot_v, roughness).sum(-1, keepdim=True)
+    torch.testing.assert_close(out, (albedo if metallic else one).expand(-1, 3), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(("tilt", "tolerance"), [(0.0, 0.03), (45.0, 0.15)])
+@pytest.mark.parametrize("roughness", [0.15, 0.3, 0.6])
+def test_split_sum_against_the_rendering_equation(roughness, tilt, tolerance):
+    """Tight at normal incidence; off-normal the split sum's isotropic lobe is a known approximation."""
+    radiance = reference_light.smooth_radiance(3, sharpness=4.0)
+    light = light_of(radiance, 64, (roughness,))
+    normal = normalize(torch.tensor([0.3, 0.5, 0.8]).double(), dim=0)
+    tangent = normalize(torch.linalg.cross(normal, torch.tensor([0.0, 1, 0]).double()), dim=0)
+    angle = math.radians(tilt)
+    view = math.cos(angle) * normal + math.sin(angle) * tangent
+    color = torch.tensor([0.9, 0.6, 0.3])
+    if roughness > 0.5:
+        tolerance *= 2.5  # the split sum leaves shadowing out of the lobe's shape
+    expected = reference_light.reflect_radiance(radiance, normal, view, roughness, color.double())
+    one = torch.ones(1, 1)
+    found = shade(
+        color[None], normal[None].float(), roughness * one, one, one, view[None].float(), light, fg_table()
+    )
+    torch.testing.assert_close(found[0].double(), expected, rtol=tolerance, atol=0)
+
+
+def test_a_mirror_shows_the_direction_it_reflects():
+    """Seen along +Z, a normal halfway to an axis shows that axis' patch."""
+    light = light_of(lambda d: (d > 0.95).float(), 32)
+    view = torch.tensor([[0.0, 0, 1]]).expand(3, 3)
+    normal = normalize(view + torch.eye(3), dim=-1)
+    one = torch.ones(3, 1)
+    out = shade(one.expand(-1, 3), normal, 0 * one, one, one, view, light, fg_table())
+    torch.testing.assert_close(out, torch.eye(3), atol=0.02, rtol=0)
+
+
+def test_normals_that_face_away_are_bent_continuously():
+    view = torch.tensor([[0.0, 0, 1]])
+    angle = torch.linspace(0, math.pi, 20001)[:, None]
+    normal = torch.cat([torch.sin(angle), torch.zeros_like(angle), torch.cos(angle)], dim=-1)[:-1]
+    bent, n_dot_v = face_camera(normal, view.expand_as(normal))
+    assert n_dot_v.min() > 0
+    torch.testing.assert_close(bent.norm(dim=-1), torch.ones(20000))
+    facing = angle[:-1, 0] < math.pi / 2 - 0.02
+    torch.testing.assert_close(bent[facing], normal[facing])
+    before_the_pole = angle[1:-1, 0] < math.pi * 0.9
+    assert bent.diff(dim=0).norm(dim=-1)[before_the_pole].max() < 1e-2
+
+
+def test_occlusion_scales_all_light_and_nothing_is_nan(smooth_light):
+    albedo, normal, roughness, metallic, occlusion, view = points(500)
+    for n in (normal, -view, view):
+        full = shade(
+            albedo, n, roughness, metallic, torch.ones_like(occlusion), view, smooth_light, fg_table()
+        )
+        part = shade(albedo, n, roughness, metallic, occlusion, view, smooth_light, fg_table())
+        assert full.isfinite().all() and full.min() >= 0
+        torch.testing.assert_close(part, full * occlusion)
+
+
+def test_gradients_match_finite_differences(smooth_light):
+    inputs = points(4000)
+    inputs[1] = normalize(inputs[1], dim=-1)
+    for tensor in inputs[:5]:
+        tensor.requires_grad_()
+    weights = torch.randn(4000, 3, generator=torch.Generator().manual_seed(9))
+
+    def evaluate(values):
+        return shade(*values, smooth_light, fg_table()) * weights
+
+    gradients = torch.autograd.grad(evaluate(inputs).sum(), inputs[:5])
+    for k, gradient in enumerate(gradients):
+        direction = torch.randn(inputs[k].shape, generator=torch.Generator().manual_seed(k))
+        step = 1e-3
+        with torch.no_grad():
+            high = evaluate([*inputs[:k], inputs[k] + step * direction, *inputs[k + 1 :]]).sum(-1)
+            low = evaluate([*inputs[:k], inputs[k] - step * direction, *inputs[k + 1 :]]).sum(-1)
+        expected = (high - low) / (2 * step)
+        found = (gradient * direction).sum(-1)
+        assert expected.abs().mean() > 1e-2
+        # Piecewise (bi)linear lookups have kinks that a step may straddle: the typical point must agree.
+        error = (found - expected).abs() / (expected.abs() + 0.05)
+        assert error.median() < 0.02
+        assert (error > 0.1).float().mean() < 0.15
+
+
+def test_gradients_reach_a_trainable_light():
+    light = EnvironmentLight.trainable(8)
+    inputs = points(200)
+    shade(*inputs, light.prefilter(), fg_table()).sum().backward()
+    assert light.log_radiance.grad.abs().min() > 0
+
+
+def sphere(count, seed):
+    generator = torch.Generator().manual_seed(seed)
+    view = torch.tensor([0.0, 0, 1]).expand(count, 3)
+    normal = normalize(torch.randn(count, 3, generator=generator), dim=-1)
+    normal = torch.cat([normal[:, :2], normal[:, 2:].abs()], dim=-1)
+    return normal[normal[:, 2] > 0.3], view[normal[:, 2] > 0.3]
+
+
+def render_sphere(roughness, light, normal, view):
+    one = torch.ones(len(normal), 1)
+    return shade(0.05 * one.expand(-1, 3), normal, roughness * one, 0 * one, one, view, light, fg_table())
+
+
+def sharp_light():
+    return light_of(reference_light.smooth_radiance(7, bumps=12, sharpness=300.0), 64)
+
+
+def test_a_highlight_that_is_too_rough_is_pulled_toward_gloss():
+    light = sharp_light()
+    normal, view = sphere(1500, 0)
+    target = render_sphere(torch.tensor(0.1), light, normal, view)
+    for start in (0.9, 0.5, 0.25):
+        roughness = torch.tensor(start, requires_grad=True)
+        loss = ((render_sphere(roughness, light, normal, view) - target) ** 2).mean()
+        (gradient,) = torch.autograd.grad(loss, roughness)
+        assert gradient > 0, f"descent from {start} must lower the roughness"
+
+
+def test_gradient_descent_recovers_the_roughness():
+    light = sharp_light()
+    normal, view = sphere(1500, 0)
+    with torch.no_grad():
+        target = render_sphere(torch.tensor(0.1), light, normal, view)
+    roughness = torch.tensor(0.25, requires_grad=True)
+    optimizer = torch.optim.Adam([roughness], lr=0.01)
+    for _ in range(80):
+        optimizer.zero_grad()
+        ((render_sphere(roughness, light, normal, view) - target) ** 2).mean().backward()
+        optimizer.step()
+    assert roughness.item() == pytest.approx(0.1, abs=0.01)
+
+
+def test_asking_for_the_albedo_alone_skips_the_lookups(smooth_light, monkeypatch):
+    from recon.light import cubemap
+
+    inputs = points(50)
+    for tensor in inputs[:5]:
+        tensor.requires_grad_()
+    out = shade(*inputs, smooth_light, fg_table())
+    launched = []
+    real = cubemap.launch
+    monkeypatch.setattr(cubemap, "launch", lambda *a, **k: (launched.append(a[0].key), real(*a, **k)))
+    torch.autograd.grad(out.sum(), inputs[0], retain_graph=True)
+    assert launched == []
+    torch.autograd.grad(out.sum(), inputs[2])
+    assert launched == ["_lookup_coordinates_kernel"]
