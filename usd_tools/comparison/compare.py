@@ -71,13 +71,14 @@ class TrueSurface:
         ]
 
     def _viewpoints(self) -> list[NDArray[np.float64]]:
-        """The first training camera and the one most opposed to it; a three-quarter view without cameras."""
+        """The most level camera and the one most opposed to it; three-quarter views without cameras."""
         if self.cameras is None:
             diagonal = 3 * self.asset.surface.half_extent * np.array([1.0, 0.8, 1.6])
             return [diagonal, diagonal * [-1, 1, -1]]
         positions = self.cameras.camera_to_world[:, :3, 3]
         directions = positions / np.linalg.norm(positions, axis=1, keepdims=True).clip(1e-12)
-        return [positions[0], positions[np.argmin(directions @ directions[0])]]
+        level = int(np.argmin(np.round(np.abs(directions[:, 1]), 3)))
+        return [positions[level], positions[np.argmin(directions @ directions[level])]]
 
 
 def compare_assets(recovered: Asset, truth: TrueSurface) -> dict[str, Any]:

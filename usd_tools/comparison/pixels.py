@@ -54,12 +54,16 @@ def view_from(asset: Asset, position: NDArray, resolution: int) -> PixelPoints:
     up = np.array([0.0, 0, -1]) if abs(back[1]) > 0.99 else np.array([0.0, 1, 0])
     right = np.cross(up, back)
     right /= np.linalg.norm(right)
-    # The frame touches the bounding sphere's silhouette, with a little air.
-    half_width = 1.02 * np.tan(np.arcsin(radius / distance))
-    offset = ((np.arange(resolution) + 0.5) / resolution * 2 - 1) * half_width
-    x, y = np.meshgrid(offset, -offset)
-    directions = x[..., None] * right + y[..., None] * np.cross(back, right) - back
+    up = np.cross(back, right)
+    origin = center + distance * back
+    # The frame touches the silhouette, with a little air: slopes of the rays to all vertices.
+    depth = (origin - used) @ back
+    slopes = np.stack([(used - origin) @ right, (used - origin) @ up], axis=1) / depth[:, None]
+    low, high = slopes.min(axis=0), slopes.max(axis=0)
+    offset = ((np.arange(resolution) + 0.5) / resolution - 0.5) * 1.04 * (high - low).max()
+    x, y = np.meshgrid((low + high)[0] / 2 + offset, (low + high)[1] / 2 - offset)
+    directions = x[..., None] * right + y[..., None] * up - back
     directions = (directions / np.linalg.norm(directions, axis=-1, keepdims=True)).reshape(-1, 3)
-    origins = np.broadcast_to(center + distance * back, directions.shape)
+    origins = np.broadcast_to(origin, directions.shape)
     hits = asset.surface.first_hit(origins, directions)
     return PixelPoints(hits.found.reshape(resolution, resolution), hits[hits.found])

@@ -75,7 +75,7 @@ _CHANNEL_TEXTS = {
     "occlusion": ("Occlusion", "White is open, dark is hidden from the surroundings."),
 }  # fmt: skip
 
-_PLACE_TEXTS = {"front": "seen from the first camera", "back": "the other side", "texture": "in the true UVs"}
+_PLACE_TEXTS = {"front": "seen from a camera", "back": "the other side", "texture": "in the true UVs"}
 
 
 def write_report(out: Path, title: str, settings: Mapping[str, str], columns: Sequence[Column]) -> None:
@@ -180,7 +180,8 @@ def _channel_section(channel: str, columns: Sequence[Column]) -> str:
         f"Error: {_swatch(UNSEEN)}seen by no training camera {_swatch(UNMATCHED)}no counterpart recovered"
     )
     return (
-        f"<h2>{heading}</h2><p>{text}</p><div class=scroll><table class=pictures>"
+        f"<h2>{heading}</h2><p>{text}</p><div class=scroll>"
+        f'<table class=pictures style="--across:{2 * len(columns) + 1}">'
         f"<thead><tr><th></th>{head}<th>true</th>{errors}</tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table></div><p>{legend}</p>"
     )

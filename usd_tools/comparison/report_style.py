@@ -30,7 +30,8 @@ table { border-collapse: collapse; margin: .6rem 0; }
 .pictures th[scope=row] { writing-mode: vertical-rl; transform: rotate(180deg); text-align: center;
   padding: .3rem 0 0; }
 .pictures td { padding: 0 .5rem .5rem 0; vertical-align: top; }
-.pictures img { display: block; width: 260px; border-radius: 5px; }
+.pictures img { display: block; width: max(150px, min(380px, calc(86vw / var(--across) - .5rem)));
+  border-radius: 5px; }
 .pair { display: inline-block; margin: 0 1.1rem 1rem 0; } .pair img { height: 220px; border-radius: 5px; }
 .swatch { display: inline-block; width: .85em; height: .85em; border-radius: 2px; margin: 0 .35em 0 1em;
   vertical-align: -.08em; }
