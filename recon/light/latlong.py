@@ -106,7 +106,7 @@ def to_cubemap(image: Tensor, resolution: int) -> Tensor:
     Every texel averages, by solid angle, enough bilinear samples to see each pixel of the probe several
     times: the probe's energy (radiance times solid angle) is kept even for a sun of one pixel.
     """
-    image = _blur_poles(image)
+    image = _blur_poles(_blur_poles(image))  # twice: a tent, whose integral few samples get right
     per_texel = max(2, math.ceil(_SAMPLES_PER_TEXEL * image.shape[1] / (4 * resolution)))
     blocks = []
     for points, solid_angle in _face_samples(resolution, per_texel, image.device):
