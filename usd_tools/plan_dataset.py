@@ -59,13 +59,17 @@ def plan_dataset(request: Request) -> DatasetJob:
 
     prim = stages.find_mesh(stage, request.object, start)
     look = materials.read_look(prim, start) if request.ground_truth else None
+    if prim.GetPointsAttr().ValueMightBeTimeVarying():
+        log.warning("%s: its points are animated; the shape of frame %g is used", prim.GetPath(), start)
     mesh = stages.read_mesh(prim, start, look.uv_primvar if look else None)
     used = mesh.vertices[np.unique(mesh.faces)]
     similarity = stage_to_dataset(used, stages.up_axis(stage), request.normalize)
     mesh = mesh_to_dataset(mesh, similarity)
     truth = None
     if look is not None:
-        truth = GroundTruthJob(mesh, look, _probe(lights.find_dome(stage, start), similarity))
+        dome = lights.find_dome(stage, start)
+        _check_still(stage, dome, split)
+        truth = GroundTruthJob(mesh, look, _probe(dome, similarity))
     frames: tuple[FrameJob, ...] = ()
     if camera is not None:
         frames = _frame_jobs(stage, camera, prim, split, pictures, similarity)
@@ -161,6 +165,16 @@ def _check_cameras_outside(frames: Sequence[FrameJob], mesh: ObjMesh) -> None:
             raise UserError(
                 f"{frame.camera}: is inside the object on frame {frame.frame:g}; check camera, "
                 "object and frames"
+            )
+
+
+def _check_still(stage: Any, dome: lights.Dome, split: Split) -> None:
+    prim = stage.GetPrimAtPath(dome.path)
+    for frame in split.frames:
+        if not np.allclose(stages.world_matrix(prim, frame)[:3, :3], dome.light_to_world[:3, :3], atol=1e-6):
+            raise UserError(
+                f"{dome.path}: turns between frames {split.frames[0]:g} and {frame:g}, not supported; "
+                "turn the object instead, or convert with --no-ground-truth"
             )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from usd_tools.cameras import APERTURE_POLICIES
 from usd_tools.errors import UserError
 from usd_tools.files import is_url
 from usd_tools.matrices import Matrix, column_matrix, transform_normals, transform_points, unit
@@ -166,13 +167,23 @@ def find_camera(stage: Any, path: str | None = None) -> Any:
 
 
 def aperture_policy(stage: Any) -> str:
-    """The aspectRatioConformPolicy of the stage's render settings, `expandAperture` without any."""
+    """The aspectRatioConformPolicy of the stage's render settings, `expandAperture` without any.
+
+    Raises:
+        UserError: it is none of USD's.
+    """
     from pxr import UsdRender
 
     settings = UsdRender.Settings.GetStageRenderSettings(stage)
     if not settings:
         return "expandAperture"
-    return str(settings.GetAspectRatioConformPolicyAttr().Get() or "expandAperture")
+    policy = str(settings.GetAspectRatioConformPolicyAttr().Get() or "expandAperture")
+    if policy not in APERTURE_POLICIES:
+        raise UserError(
+            f"{settings.GetPath()}: aspectRatioConformPolicy {policy}; expected one of "
+            f"{', '.join(APERTURE_POLICIES)}"
+        )
+    return policy
 
 
 def stage_frames(stage: Any, camera: Any) -> list[float] | None:
