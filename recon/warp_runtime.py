@@ -41,6 +41,14 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=64, thread_name_prefix="warp-cpu")
 
 
+def warp_device(device: torch.device | str) -> wp.Device:
+    """Warp's name for a torch device; "cuda" without a number is torch's current one, which Warp refuses."""
+    device = torch.device(device)
+    if device.type == "cuda" and device.index is None:
+        device = torch.device("cuda", torch.cuda.current_device())
+    return wp.device_from_torch(device)
+
+
 def launch(
     kernel: wp.Kernel,
     count: int,
@@ -60,7 +68,7 @@ def launch(
     """
     if count <= 0:
         return
-    target = wp.device_from_torch(device)
+    target = warp_device(device)
     if not target.is_cpu:
         stream = wp.stream_from_torch(torch.cuda.current_stream(device))
         wp.launch(kernel, dim=count, inputs=[0, *inputs], stream=stream)
@@ -96,5 +104,5 @@ def compile_kernels(device: torch.device | str, kernels: Iterable[wp.Kernel] = (
     begin = time.perf_counter()
     modules = [wp.get_module(importlib.import_module(name).__name__) for name in KERNEL_MODULES]
     modules += [kernel.module for kernel in kernels]
-    wp.force_load(wp.device_from_torch(device), modules, max_workers=torch.get_num_threads())
+    wp.force_load(warp_device(device), modules, max_workers=torch.get_num_threads())
     return time.perf_counter() - begin

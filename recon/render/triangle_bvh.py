@@ -30,8 +30,7 @@ class TriangleBvh:
 
         The handle is valid until the next call.
         """
-        # A NaN or infinite bounding box would spoil the tree for the healthy triangles around it.
-        points = torch.nan_to_num(vertices.detach().float(), nan=0.0, posinf=1e6, neginf=-1e6)
+        points = vertices.detach()
         mesh = self._mesh
         with stream_scope(points.device):
             if mesh is not None and self._points is not None and self._can_refit(points, faces):
@@ -39,7 +38,7 @@ class TriangleBvh:
                 mesh.refit()
                 self._refits += 1
             else:
-                self._points = points.contiguous()
+                self._points = points.clone(memory_format=torch.contiguous_format)  # Warp keeps it
                 mesh = wp.Mesh(
                     points=wp.from_torch(self._points, dtype=wp.vec3),
                     indices=wp.from_torch(self._faces.get(faces).view(-1), dtype=wp.int32),

@@ -43,6 +43,5 @@ def test_cuda_agrees_with_the_cpu() -> None:
     for name, expected in on_cpu.items():
         scale = expected.abs().max()
         assert scale > 0
-        # Sums in another order and fused multiply-adds; pixels on an outline are the same here by luck of
-        # no centre lying on one.
-        assert torch.allclose(on_cuda[name], expected, atol=2e-3 * float(scale)), name
+        # Sums run in another order and products are fused; measured on an H200: 5e-6 at most.
+        assert torch.allclose(on_cuda[name], expected, atol=1e-4 * float(scale)), name

@@ -178,15 +178,18 @@ def test_barycentrics_of_an_edge_on_triangle_are_finite() -> None:
     assert vertices.grad is not None and vertices.grad.isfinite().all()
 
 
-def test_a_vertex_that_is_not_a_number_leaves_other_triangles_alone(rasterizer: WarpRasterizer) -> None:
-    vertices, faces = sphere(8, 10)
-    cameras = front_camera(24, 24)
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_a_vertex_gone_wild_leaves_other_triangles_alone(rasterizer: WarpRasterizer, value: float) -> None:
+    vertices, faces = sphere(16, 20)
+    cameras = front_camera(32, 32)
     healthy = rasterizer.rasterize(vertices, faces, cameras)
-    broken = torch.cat([vertices, torch.full((3, 3), torch.nan)])
-    more_faces = torch.cat([faces, torch.tensor([[len(vertices), len(vertices) + 1, len(vertices) + 2]])])
-    raster = rasterizer.rasterize(broken, more_faces, cameras)
-    assert torch.equal(raster.triangles, healthy.triangles)
-    assert torch.equal(raster.pixels, healthy.pixels)
+    broken = vertices.clone()
+    broken[[101, 140]] = value
+    raster = rasterizer.rasterize(broken, faces, cameras)
+    own = torch.full((32 * 32,), -1).index_put((raster.pixels,), raster.triangles)[healthy.pixels]
+    untouched = ~torch.isin(faces, torch.tensor([101, 140])).any(dim=1)[healthy.triangles]
+    assert 0 < (~untouched).sum() < 0.2 * len(untouched)
+    assert torch.equal(own[untouched], healthy.triangles[untouched])
 
 
 def test_refitting_the_tree_sees_what_rebuilding_sees(rasterizer: WarpRasterizer) -> None:
