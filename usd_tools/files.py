@@ -56,7 +56,7 @@ def atomic_folder(path: str | Path, marker: str) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{token}.partial")
     previous = path.with_name(f".{path.name}.{token}.previous")
     try:
-        temporary.mkdir()
+        _make_folder(temporary)
         yield temporary
         refuse_foreign_folder(path, marker)  # it may have been filled by somebody else in the meantime
         if path.exists():
@@ -126,6 +126,13 @@ def _make_parents(path: Path) -> list[Path]:
     except (NotADirectoryError, FileExistsError):
         raise UserError(f"{path}: a parent of it is a file, not a folder; give another output path") from None
     return missing
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir()
+    except FileNotFoundError:  # what special file systems (/proc) answer instead of a refusal
+        raise UserError(f"{folder.parent}: no folder can be made there; give another output path") from None
 
 
 def _remove_empty(folders: list[Path]) -> None:

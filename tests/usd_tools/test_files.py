@@ -1,6 +1,7 @@
 """Nothing half-written is seen, nothing foreign is replaced, no path escapes."""
 
 import errno
+from pathlib import Path
 
 import pytest
 
@@ -76,6 +77,12 @@ def test_output_below_a_file_is_refused(tmp_path, manager):
 def test_inside_refuses_escapes(tmp_path, relative):
     with pytest.raises(UserError):
         inside(tmp_path, relative)
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs Linux's /proc")
+def test_places_where_nothing_can_be_made():
+    with pytest.raises(UserError, match="/proc: no folder"), atomic_folder("/proc/out", "marker.json"):
+        pass
 
 
 def test_inside_follows_links(tmp_path):
