@@ -15,6 +15,7 @@ import re
 import shutil
 import sys
 import tempfile
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +31,7 @@ from usd_tools.materials import INPUTS
 from usd_tools.matrices import Matrix
 from usd_tools.obj import read_obj
 from usd_tools.recovered_layer import Recovered, write_layer, write_layer_over
-from usd_tools.stage import open_stage
+from usd_tools.stage import open_stage, usd_reason
 
 log = logging.getLogger(__name__)
 
@@ -160,9 +161,21 @@ def _package(layer: Path, package: Path) -> None:
     try:
         written = UsdUtils.CreateNewUsdzPackage(Sdf.AssetPath(str(layer)), str(package))
     except Tf.ErrorException as error:
-        raise UserError(f"{package.parent}: the package could not be written ({error})") from None
-    if not written:
+        reason = usd_reason(error)
+        raise UserError(
+            f"{package.parent}: the package could not be written ({reason}); check its space"
+        ) from None
+    if not (written and _is_whole(package)):
         raise UserError(f"{package.parent}: the package could not be written; check its space")
+
+
+def _is_whole(package: Path) -> bool:
+    """Whether all files of the package can be read back: on a full disk USD cuts it short without a word."""
+    try:
+        with zipfile.ZipFile(package) as archive:
+            return archive.testzip() is None
+    except (zipfile.BadZipFile, OSError):
+        return False
 
 
 def main(arguments: list[str] | None = None) -> None:

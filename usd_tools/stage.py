@@ -41,12 +41,18 @@ def open_stage(path: str | Path, variants: Sequence[str] = ()) -> Any:
     try:
         stage = Usd.Stage.Open(str(path))
     except Tf.ErrorException as error:
-        told = re.findall(r"'([^'\n]+)'$", str(error).strip())  # the message without USD's source lines
-        reason = f" ({told[-1]})" if told else ""
-        raise UserError(f"{path}: cannot be read as USD{reason}; export the stage again") from None
+        raise UserError(
+            f"{path}: cannot be read as USD ({usd_reason(error)}); export the stage again"
+        ) from None
     for variant in variants:
         _choose_variant(stage, variant)
     return stage
+
+
+def usd_reason(error: Exception) -> str:
+    """The first message of a Tf.ErrorException, without USD's source lines; a full disk brings thousands."""
+    told = re.search(r" : '(.+?)'(?=\s|$)", str(error), re.DOTALL)
+    return " ".join(told[1].split())[:300] if told else "USD gives no reason"
 
 
 def _choose_variant(stage: Any, choice: str) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pxr import Gf, Usd, UsdGeom, UsdLux, UsdShade, UsdUtils
+from pxr import Gf, Tf, Usd, UsdGeom, UsdLux, UsdShade, UsdUtils
 
 from tests.usd_tools.stages import AXIS_COLORS, write_scene
+from usd_tools import recovered_layer
 from usd_tools.dataset_job import ProbeJob
 from usd_tools.errors import UserError
 from usd_tools.ground_truth import bake_look, bake_probe
@@ -227,6 +228,44 @@ def test_failure_while_writing_keeps_the_earlier_result(tmp_path, monkeypatch):
     with pytest.raises(OSError):
         main([str(run), "--out", str(out)])
     assert {path: path.read_bytes() for path in out.parent.rglob("*") if path.is_file()} == before
+
+
+def test_package_cut_short_is_noticed(tmp_path, monkeypatch):
+    _scene, run = make_run(tmp_path)
+    package = UsdUtils.CreateNewUsdzPackage
+
+    def cut_short(asset, path):  # as USD does on a full disk
+        package(asset, path)
+        Path(path).write_bytes(Path(path).read_bytes()[:-100])
+        return True
+
+    monkeypatch.setattr(UsdUtils, "CreateNewUsdzPackage", cut_short)
+    with pytest.raises(UserError, match="package could not be written"):
+        main([str(run), "--out", str(tmp_path / "out" / "r.usdz")])
+    assert not (tmp_path / "out").exists()
+
+
+def test_layer_on_a_full_disk(tmp_path, monkeypatch):
+    _scene, run = make_run(tmp_path)
+
+    class FullDisk:
+        """In the stage's place: a layer whose saving fails as USD tells it, once per write."""
+
+        def GetRootLayer(self):  # noqa: N802
+            return self
+
+        def Save(self):  # noqa: N802
+            line = (
+                "\n\tError in 'Write' at line 78 in file a.cpp : 'Error occurred writing file: No space left'"
+            )
+            raise Tf.ErrorException(line * 1000)
+
+    save = recovered_layer._save
+    monkeypatch.setattr(recovered_layer, "_save", lambda _, path: save(FullDisk(), path))
+    with pytest.raises(UserError, match=r"\(Error occurred writing file: No space left\)") as caught:
+        main([str(run), "--out", str(tmp_path / "out" / "r.usda")])
+    assert len(str(caught.value)) < 300 + len(str(tmp_path))
+    assert not (tmp_path / "out").exists()
 
 
 def test_as_a_file_from_a_clone(tmp_path):
