@@ -272,7 +272,8 @@ def bright_nodes(cube: Tensor, count: int, contrast: float = 8.0) -> Tensor:
 def roughness_levels(resolution: int, ratio: float = 1.25) -> tuple[float, ...]:
     """Roughnesses to prefilter a cubemap of that resolution at: 0, then a geometric series up to 1.
 
-    The first lobe above 0 is half a texel wide between its half maxima; narrower lobes look alike.
+    The first lobe above 0 is about a quarter of a texel wide (2 alpha radians). Below it, interpolation is
+    coarse: at N = 32 (first lobe 0.088), roughness 0.07 near a small sun is off by 10 % in the mean.
     """
     smallest = math.sqrt(1.0 / (4.0 * resolution))
     steps = max(1, round(math.log(1.0 / smallest) / math.log(ratio)))
