@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +19,15 @@ def load_known_mesh(source: str, dataset: Path) -> Mesh:
     """The mesh that `geometry.mesh` names, with uvs, in the dataset frame.
 
     source: an OBJ in the dataset frame, or "STAGE:/prim/path" in stage space, which `dataset`'s
-    dataset.json takes into the dataset frame.
+    dataset.json takes into the dataset frame: at the frame and with the variants of the conversion.
 
     Raises:
         UserError: the file, the prim or the UVs are missing.
     """
     stage, separator, prim = source.rpartition(":/")
     if separator and stage.endswith(_STAGE_SUFFIXES):
-        mesh = _to_dataset_frame(_load_prim(Path(stage), "/" + prim), dataset)
+        conversion = _read_conversion(dataset)
+        mesh = _to_dataset_frame(_load_prim(Path(stage), "/" + prim, conversion), conversion.matrix)
     else:
         mesh = read_obj(Path(source))
     if mesh.uvs is None or mesh.uv_faces is None:
@@ -37,23 +38,45 @@ def load_known_mesh(source: str, dataset: Path) -> Mesh:
     return mesh_from_obj(mesh)
 
 
-def _load_prim(stage: Path, prim: str) -> ObjMesh:
-    from usd_tools.stage import load_mesh
+@dataclass(frozen=True)
+class _Conversion:
+    """How the dataset came from its stage.
 
-    return load_mesh(stage, prim)
+    matrix: (4, 4) stage_to_dataset. frame: where a moving object is held; None for the stage's first.
+    """
+
+    matrix: np.ndarray
+    frame: float | None
+    variants: tuple[str, ...]
 
 
-def _to_dataset_frame(mesh: ObjMesh, dataset: Path) -> ObjMesh:
-    info = dataset / "dataset.json"
+def _read_conversion(dataset: Path) -> _Conversion:
+    path = dataset / "dataset.json"
     try:
-        matrix = np.asarray(json.loads(info.read_text(encoding="utf-8"))["stage_to_dataset"], np.float64)
+        content = json.loads(path.read_text(encoding="utf-8"))
+        matrix = np.asarray(content["stage_to_dataset"], np.float64)
+        frame = content.get("reference_frame")
+        frame = None if frame is None else float(frame)
+        variants = tuple(str(variant) for variant in content.get("variants", ()))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"{info}: expected stage_to_dataset, which usd_to_llff.py writes ({error}); "
-            "convert the stage again, or give geometry.mesh as an OBJ in the dataset frame"
+            f"{path}: expected stage_to_dataset, reference_frame and variants, which usd_to_llff.py writes "
+            f"({error}); convert the stage again, or give geometry.mesh as an OBJ in the dataset frame"
         ) from error
     if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
-        raise UserError(f"{info}: stage_to_dataset is no 4x4 matrix of numbers; convert the stage again")
+        raise UserError(f"{path}: stage_to_dataset is no 4x4 matrix of numbers; convert the stage again")
+    return _Conversion(matrix, frame, variants)
+
+
+def _load_prim(path: Path, prim: str, conversion: _Conversion) -> ObjMesh:
+    from usd_tools.stage import find_mesh, open_stage, read_mesh
+
+    stage = open_stage(path, conversion.variants)
+    time = stage.GetStartTimeCode() if conversion.frame is None else conversion.frame
+    return read_mesh(find_mesh(stage, prim, time), time)
+
+
+def _to_dataset_frame(mesh: ObjMesh, matrix: np.ndarray) -> ObjMesh:
     vertices = mesh.vertices @ matrix[:3, :3].T + matrix[:3, 3]
     normals = mesh.normals
     if normals is not None:  # a similarity: its linear part turns normals, up to length
