@@ -255,7 +255,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     device = choose_device(options.device)
     run = RunFolder.open(options.out, resume=options.resume)
     with logging_to(run.log), run.reporting_errors():
-        saved = run.saved_config()
+        saved = run.saved_config() if options.resume else None
         changed = differences(saved, config) if saved is not None else []
         if changed:
             raise UserError(
