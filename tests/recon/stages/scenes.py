@@ -1,0 +1,92 @@
+"""Small training problems for the stages' tests."""
+
+from __future__ import annotations
+
+import torch
+
+from recon.data.views import Views
+from recon.geometry.dmtet import DMTet
+from recon.geometry.mesh import Mesh, mesh_from_obj
+from recon.geometry.tet_grid import build_tet_grid
+from recon.light.environment import EnvironmentLight
+from recon.light.fg_table import fg_table
+from recon.losses import BRANCH_LOSSES
+from recon.material.channels import ChannelSettings
+from recon.material.field import EncoderSettings, JointField, SplitField
+from recon.material.texture_maps import TextureMaps, initial_maps
+from recon.objectives import SplitObjective
+from recon.render.render_views import LossRoutes, render_views
+from recon.render.warp_backend import WarpRasterizer
+from recon.stages.coarse_scene import CoarseScene
+from recon.stages.fine_scene import FineScene
+from recon.stages.regularization import SmoothnessSettings
+from recon.stages.run_stage import TrainingSetup
+from tests.recon.render.scenes import orbit_cameras
+from tests.shapes import uv_sphere
+
+RASTERIZER = WarpRasterizer(torch.device("cpu"))
+RATES = {"geometry": 0.03, "a": 0.02, "b": 0.01, "joint": 0.04, "light": 0.05}
+SMOOTHNESS = SmoothnessSettings(albedo=0.03, material=0.02, ramp=10, jitter=0.01, subset=0.5)
+NO_SMOOTHNESS = SmoothnessSettings(albedo=0.0, material=0.0, ramp=10, jitter=0.01, subset=0.5)
+
+
+def known_light() -> EnvironmentLight:
+    probe = 0.2 + torch.rand(16, 32, 3, generator=torch.Generator().manual_seed(2))
+    return EnvironmentLight.known(probe, 16)
+
+
+def trainable_light() -> EnvironmentLight:
+    probe = 0.2 + torch.rand(16, 32, 3, generator=torch.Generator().manual_seed(2))
+    return EnvironmentLight.trainable_from(probe, 16)
+
+
+def sphere_mesh() -> Mesh:
+    mesh = mesh_from_obj(uv_sphere(8, 12))
+    return mesh.with_vertices(0.8 * mesh.vertices).with_smooth_normals()
+
+
+def texture_maps(resolution: int = 16) -> TextureMaps:
+    settings = ChannelSettings()
+    return TextureMaps(initial_maps(resolution, resolution, settings), settings)
+
+
+def fine_scene(*, movable: bool = True) -> FineScene:
+    return FineScene(sphere_mesh(), texture_maps(), movable=movable)
+
+
+def coarse_scene(model: str = "split") -> CoarseScene:
+    geometry = DMTet.sphere(build_tet_grid(8, 1.0), 0.6)
+    bounds = torch.tensor([[-1.0] * 3, [1.0] * 3])
+    encoder = EncoderSettings(levels=4, table_log2=8, finest=32, width=16)
+    generator = torch.Generator().manual_seed(0)
+    if model == "joint":
+        return CoarseScene(geometry, JointField(bounds, encoder, ChannelSettings(), generator=generator))
+    field = SplitField(bounds, encoder, encoder, ChannelSettings(), generator=generator)
+    return CoarseScene(geometry, field)
+
+
+def views(count: int = 5) -> Views:
+    """Pictures of a sphere with striped paint."""
+    maps = texture_maps()
+    with torch.no_grad():
+        maps.map_a[:, ::4, :3] = torch.tensor([0.9, 0.2, 0.1])
+        maps.map_b[::4, :, 0] = 0.7
+        scene = FineScene(sphere_mesh(), maps, movable=False)
+        cameras = orbit_cameras(count, 24, 20)
+        shown = render_views(scene, known_light().prefilter(), fg_table(), cameras, RASTERIZER, routes=None)
+    images = torch.cat([shown.image_a, shown.alpha[..., None]], dim=-1)
+    return Views(cameras, images, tuple(f"view{i}" for i in range(count)))
+
+
+def setup(light: EnvironmentLight | None = None, *, batch: int = 2, seed: int = 0) -> TrainingSetup:
+    objective = SplitObjective(BRANCH_LOSSES["a"], BRANCH_LOSSES["b"], LossRoutes())
+    return TrainingSetup(
+        views(),
+        light or known_light(),
+        fg_table(),
+        RASTERIZER,
+        objective,
+        batch=batch,
+        samples=1,
+        seed=seed,
+    )
