@@ -222,6 +222,43 @@ def test_resumed_run_equals_uninterrupted(source, finished, tmp_path, monkeypatc
 
 
 @pytest.mark.slow
+def test_interrupted_between_the_stages(source, finished, tmp_path, monkeypatch):
+    """The coarse stage's last checkpoint lies before its end: the rest is learnt again."""
+
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("recon.train.bake_field", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            learn(source, tmp_path / "run")
+    assert_same_results(learn(source, tmp_path / "run", "--resume"), finished)
+
+
+@pytest.mark.slow
+def test_resumed_known_mesh_equals_uninterrupted(source, tmp_path, monkeypatch):
+    changes = {"geometry__mesh": source.dataset / "ground_truth" / "mesh.obj"}
+    whole = learn(source, tmp_path / "whole", **changes)
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "_step", interrupt_at("fine", 3))
+        with pytest.raises(KeyboardInterrupt):
+            learn(source, tmp_path / "run", **changes)
+    assert_same_results(learn(source, tmp_path / "run", "--resume", **changes), whole)
+
+
+@pytest.mark.slow
+def test_resuming_nothing_starts_anew(source, finished, tmp_path):
+    assert_same_results(learn(source, tmp_path / "run", "--resume"), finished)
+
+
+@pytest.mark.slow
+def test_resuming_a_finished_run_changes_nothing(source, finished, tmp_path):
+    run = shutil.copytree(finished, tmp_path / "run")
+    learn(source, run, "--resume")
+    assert_same_results(run, finished)
+
+
+@pytest.mark.slow
 def test_resumed_learnt_light_equals_uninterrupted(source, tmp_path, monkeypatch):
     changes = {"light__mode": "learnt", "train__coarse_iterations": 4, "train__fine_iterations": 4}
     whole = learn(source, tmp_path / "whole", **changes)

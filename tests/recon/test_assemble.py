@@ -1,0 +1,167 @@
+"""From a config to the parts of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from recon.assemble import (
+    channel_settings,
+    coarse_settings,
+    fine_settings,
+    make_coarse_scene,
+    make_field,
+    make_light,
+)
+from recon.config import Config, load_config
+from recon.material.field import JointField, SplitField
+from recon.stages.regularization import SmoothnessSettings
+from tests.recon.stages.scenes import views
+from usd_tools.errors import UserError
+from usd_tools.images import write_exr
+
+CPU = torch.device("cpu")
+BOUNDS = torch.tensor([[-1.0] * 3, [1.0] * 3])
+SMALL = ("material.hash_levels=4", "material.hash_table_log2=8", "material.hash_finest=32", "geometry.grid=8")
+
+
+def config(*overrides: str) -> Config:
+    return load_config(overrides=[*SMALL, *overrides])
+
+
+def write_probe(path: Path, value: float) -> Path:
+    write_exr(path, np.full((8, 16, 3), value, np.float32))
+    return path
+
+
+def test_known_light_is_the_datasets_probe(tmp_path):
+    write_probe(tmp_path / "ground_truth" / "probe.exr", 3.0)
+    light = make_light(config("light.resolution=16"), tmp_path, CPU)
+    assert not light.is_trainable and light.cubemap().shape == (6, 16, 16, 3)
+    torch.testing.assert_close(light.cubemap(), torch.full((6, 16, 16, 3), 3.0))
+
+
+def test_probe_of_the_config_goes_first(tmp_path):
+    write_probe(tmp_path / "ground_truth" / "probe.exr", 3.0)
+    mine = write_probe(tmp_path / "mine.exr", 2.0)
+    light = make_light(config(f"light.probe={mine}"), tmp_path, CPU)
+    assert float(light.cubemap().mean()) == pytest.approx(2.0)
+
+
+def test_missing_probe_is_told(tmp_path):
+    with pytest.raises(UserError, match=r"no light probe.*light\.probe=.*light\.mode=learnt"):
+        make_light(config(), tmp_path, CPU)
+
+
+def test_learnt_light_is_grey_and_needs_no_probe(tmp_path):
+    settings = config("light.mode=learnt", "light.resolution=32", "light.initial=0.7")
+    light = make_light(settings, tmp_path, CPU)
+    assert light.is_trainable
+    torch.testing.assert_close(light.cubemap().detach(), torch.full((6, 32, 32, 3), 0.7))
+
+
+@pytest.mark.parametrize("init", ["hull", "sphere", "random"])
+def test_surface_starts_as_asked(init):
+    scene = make_coarse_scene(config(f"geometry.init={init}"), views(), CPU)
+    radii = scene.mesh().vertices.detach().norm(dim=1)
+    if init == "hull":  # the pictures show a sphere of radius 0.8; a cell is 0.25 wide
+        assert abs(float(radii.median()) - 0.8) < 0.2
+    elif init == "sphere":
+        assert abs(float(radii.median()) - 0.6) < 0.1
+    else:
+        assert float(radii.max() - radii.min()) > 0.8
+    assert torch.equal(scene.field.origin, torch.tensor([-1.0] * 3)) and float(scene.field.extent) == 2.0
+
+
+def test_half_extent_scales_grid_and_field():
+    scene = make_coarse_scene(config("geometry.init=sphere", "geometry.half_extent=2"), views(), CPU)
+    radii = scene.mesh().vertices.detach().norm(dim=1)
+    assert abs(float(radii.median()) - 1.2) < 0.2
+    assert float(scene.field.extent) == 4.0
+
+
+def test_branches_have_sizes_of_their_own():
+    field = make_field(config("material.a.hash_levels=6", "material.b.mlp_width=8"), BOUNDS)
+    assert isinstance(field, SplitField)
+    assert field.branch_a.mlp.layers[0].weight.shape == (32, 12)
+    assert field.branch_b.mlp.layers[0].weight.shape == (8, 8)
+
+
+def test_joint_is_one_network():
+    field = make_field(config("material.model=joint"), BOUNDS)
+    assert isinstance(field, JointField)
+    assert list(field.parameter_groups()) == ["joint"]
+
+
+@pytest.mark.parametrize("model", ["split", "joint"])
+@pytest.mark.parametrize(("normal", "occlusion"), [("true", "false"), ("false", "true")])
+def test_optional_channels(model, normal, occlusion):
+    overrides = (f"material.model={model}", f"material.normal={normal}", f"material.occlusion={occlusion}")
+    field = make_field(config(*overrides), BOUNDS)
+    with torch.no_grad():
+        for weight in field.parameters():
+            weight.add_(0.03)
+        sampled = field.sample(torch.rand(50, 3, generator=torch.Generator().manual_seed(0)) * 2 - 1)
+    assert bool((sampled.normal != 0.0).any()) == (normal == "true")
+    assert bool((sampled.occlusion != 1.0).any()) == (occlusion == "true")
+
+
+def test_field_depends_on_the_seed_only():
+    torch.manual_seed(1)
+    one = make_field(config("seed=3"), BOUNDS).state_dict()
+    torch.manual_seed(2)
+    same, other = make_field(config("seed=3"), BOUNDS), make_field(config("seed=4"), BOUNDS)
+    assert all(torch.equal(value, one[name]) for name, value in same.state_dict().items())
+    assert any(not torch.equal(value, one[name]) for name, value in other.state_dict().items())
+
+
+def test_rates_come_from_the_config():
+    settings = config(
+        "train.learning_rate_coarse=0.02",
+        "train.learning_rate_fine=0.004",
+        "geometry.learning_rate_scale=0.5",
+        "material.a.learning_rate_scale=2",
+        "material.b.learning_rate_scale=0.25",
+        "light.learning_rate=0.07",
+    )
+    assert coarse_settings(settings).rates == pytest.approx(
+        {"geometry": 0.01, "a": 0.04, "b": 0.005, "joint": 0.02, "light": 0.07}
+    )
+    assert fine_settings(settings, 1.0).rates == pytest.approx(
+        {"geometry": 0.002, "a": 0.008, "b": 0.001, "joint": 0.004, "light": 0.07}
+    )
+
+
+def test_stage_settings_come_from_the_config():
+    settings = config(
+        "train.coarse_iterations=7",
+        "train.fine_iterations=9",
+        "geometry.sdf_regularizer=[0.3, 0.02]",
+        "geometry.laplacian=12",
+        "regularizer.albedo_smoothness=0.1",
+        "regularizer.material_smoothness=0.2",
+        "regularizer.smoothness_ramp=11",
+        "regularizer.jitter=0.04",
+        "regularizer.subset=0.5",
+        "regularizer.light_grey=0.6",
+    )
+    coarse, fine = coarse_settings(settings), fine_settings(settings, uv_scale=0.25)
+    assert (coarse.iterations, fine.iterations) == (7, 9)
+    assert coarse.sdf_weights == (0.3, 0.02) and fine.laplacian == 12
+    assert coarse.light_grey == fine.light_grey == 0.6
+    assert coarse.smoothness == SmoothnessSettings(0.1, 0.2, 11, 0.04, 0.5)
+    # As far on the surface as in space: a quarter of a uv unit per unit of length.
+    assert fine.smoothness == SmoothnessSettings(0.1, 0.2, 11, pytest.approx(0.01), 0.5)
+    assert not fine.joint and fine_settings(config("material.model=joint"), 1.0).joint
+
+
+def test_channel_ranges_come_from_the_config():
+    settings = channel_settings(
+        config(
+            "material.roughness_min=0.1", "material.initial_roughness=0.4", "material.initial_metallic=0.3"
+        )
+    )
+    assert (settings.roughness_min, settings.initial_roughness, settings.initial_metallic) == (0.1, 0.4, 0.3)
