@@ -48,7 +48,8 @@ def _is_rendered_mesh(prim: Any, time: float) -> bool:
 def _read_surface(mesh: Any, time: float) -> Surface:
     look = read_look(mesh, time)
     shape = read_mesh(mesh, time, look.uv_primvar)
-    assert shape.uvs is not None and shape.normals is not None, "read_mesh gives both"
+    assert shape.uvs is not None and shape.uv_faces is not None, "read_mesh gives uvs"
+    assert shape.normals is not None and shape.normal_faces is not None, "read_mesh gives normals"
     maps = {name: channel_map(channel) for name, channel in look.channels.items()}
     if (shape.uvs.min() < 0 or shape.uvs.max() > 1) and any(
         channel.texture and {"clamp", "mirror", "black"} & set(channel.texture.wrap)
