@@ -11,18 +11,20 @@ from __future__ import annotations
 
 import argparse
 import logging
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 if __package__ in (None, ""):  # run as a file from a clone
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from usd_tools.console import parse_resolution, positive_integer, progress, setup_logging
 from usd_tools.errors import UserError, run_command
 from usd_tools.frames import parse_frames
 from usd_tools.stage import find_camera, open_stage, stage_frames
+
+log = logging.getLogger(__name__)
 
 DEFAULT_SAMPLES = 64
 DEFAULT_RESOLUTION = (512, 512)
@@ -49,8 +51,6 @@ def render_turntable(
     Raises:
         UserError: unusable input, or a renderer that is missing or fails.
     """
-    if samples is not None and samples < 1:
-        raise UserError(f"--samples {samples}: expected at least 1")
     stage = open_stage(stage_path)
     camera_prim = find_camera(stage, camera)
     numbers = select_frames(stage, camera_prim, frames)
@@ -81,8 +81,6 @@ def _path_trace(
     variant: str,
     seed: int,
 ) -> None:
-    from tqdm import tqdm
-
     from usd_tools.images import write_exr
     from usd_tools.mitsuba_scene import MitsubaScene, import_mitsuba
     from usd_tools.stage_rendering import read_camera, read_probe, read_surfaces, scene_varies
@@ -90,7 +88,7 @@ def _path_trace(
     import_mitsuba(variant)  # told before the stage is read
     reload = scene_varies(stage)
     scene: MitsubaScene | None = None
-    for frame, file in tqdm(list(zip(frames, files)), desc="rendering", unit="frame"):
+    for frame, file in progress(zip(frames, files), len(frames), "render"):
         if scene is None or reload:
             probe, rotation = read_probe(stage, frame)
             scene = MitsubaScene(read_surfaces(stage, frame), probe, rotation, variant)
@@ -126,14 +124,6 @@ def _render_settings(stage: Any) -> tuple[str | None, tuple[int, int] | None]:
     return str(settings.GetPath()), (int(size[0]), int(size[1])) if size else None
 
 
-def parse_resolution(text: str) -> tuple[int, int]:
-    """`WxH` as width and height in pixels."""
-    match = re.fullmatch(r"(\d+)x(\d+)", text)
-    if not match or not all(1 <= int(number) <= 16384 for number in match.groups()):
-        raise UserError(f"--resolution {text}: expected WxH in pixels, such as 512x512")
-    return int(match[1]), int(match[2])
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="render_turntable.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -149,7 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--samples",
         metavar="N",
-        type=int,
+        type=positive_integer,
         help=f"per pixel (default: mitsuba {DEFAULT_SAMPLES}, husk the stage's)",
     )
     parser.add_argument(
@@ -159,7 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--seed", metavar="N", type=int, default=0, help="of Mitsuba's noise (default 0)")
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    setup_logging()
     files = render_turntable(
         options.stage,
         options.out,
@@ -171,7 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         variant=options.variant,
         seed=options.seed,
     )
-    sys.stdout.write(f"{len(files)} frames: {files[0]} ... {files[-1].name}\n")
+    log.info("%d frames: %s ... %s", len(files), files[0], files[-1].name)
 
 
 if __name__ == "__main__":
