@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
@@ -34,7 +35,7 @@ def run_in_venv(extras: Sequence[str]) -> None:
     extras: names of the optional dependency groups the script needs.
     """
     try:
-        require_python(sys.version_info)
+        require_python(sys.version_info[:2])
         python = install(extras)
     except SetupError as error:
         sys.exit(f"error: {error}")
@@ -77,10 +78,10 @@ def install(extras: Sequence[str], root: Path = ROOT, venv: Path = VENV) -> Path
     return python
 
 
-def require_python(version: tuple[int, ...]) -> None:
-    """Raises SetupError unless `version` (a sys.version_info) is recent enough."""
-    if tuple(version[:2]) < MINIMUM_PYTHON:
-        found, needed = (".".join(map(str, numbers)) for numbers in (version[:2], MINIMUM_PYTHON))
+def require_python(version: tuple[int, int]) -> None:
+    """Raises SetupError unless `version` (major, minor) is recent enough."""
+    if version < MINIMUM_PYTHON:
+        found, needed = (".".join(map(str, numbers)) for numbers in (version, MINIMUM_PYTHON))
         raise SetupError(
             f"this is Python {found}; expected {needed} or newer: install one from python.org and run with it"
         )
@@ -91,7 +92,7 @@ def venv_python(venv: Path, system: str = os.name) -> Path:
     return venv / "Scripts" / "python.exe" if system == "nt" else venv / "bin" / "python"
 
 
-def describe(root: Path, extras: Sequence[str]) -> dict[str, object]:
+def describe(root: Path, extras: Sequence[str]) -> dict[str, Any]:
     """What an install is made from; equal descriptions mean that nothing has to be done."""
     project = (root / "pyproject.toml").read_bytes()
     return {
@@ -101,7 +102,7 @@ def describe(root: Path, extras: Sequence[str]) -> dict[str, object]:
     }
 
 
-def read_stamp(stamp: Path) -> dict[str, object]:
+def read_stamp(stamp: Path) -> dict[str, Any]:
     """The last install's description; empty when there is none or it cannot be read."""
     try:
         content = json.loads(stamp.read_text(encoding="utf-8"))
@@ -110,7 +111,7 @@ def read_stamp(stamp: Path) -> dict[str, object]:
     return content if isinstance(content, dict) else {}
 
 
-def covers(installed: dict[str, object], root: Path, extras: Sequence[str]) -> bool:
+def covers(installed: dict[str, Any], root: Path, extras: Sequence[str]) -> bool:
     """Whether the described install still stands for `root` and includes `extras`."""
     wanted = describe(root, extras)
     same = all(installed.get(key) == wanted[key] for key in ("pyproject", "root"))
@@ -172,7 +173,7 @@ def pip(python: Path, arguments: Sequence[str]) -> str:
 
 
 def main() -> None:
-    require_python(sys.version_info)
+    require_python(sys.version_info[:2])
     print(install(sys.argv[1:]))
 
 

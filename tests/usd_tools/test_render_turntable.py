@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 from collections.abc import Callable
@@ -27,9 +28,8 @@ DIRECTIONS = {
     "+x": (1, 0, 0), "-x": (-1, 0, 0), "+y": (0, 1, 0), "-y": (0, -1, 0), "+z": (0, 0, 1), "-z": (0, 0, -1),
 }  # fmt: skip
 
-needs_mitsuba = pytest.mark.skipif(
-    not __import__("importlib.util").util.find_spec("mitsuba"), reason="Mitsuba is not installed (`render`)"
-)
+HAS_MITSUBA = importlib.util.find_spec("mitsuba") is not None
+needs_mitsuba = pytest.mark.skipif(not HAS_MITSUBA, reason="Mitsuba is not installed (`render`)")
 
 
 def chrome(stage: Usd.Stage) -> None:
@@ -109,7 +109,7 @@ def test_turned_dome_turns_its_light(
 def test_renders_agree_with_the_dataset_made_of_them(
     tmp_path: Path, up_axis: str, rotation: tuple[float, float, float]
 ) -> None:
-    """The chrome ball's pixels are the dataset's probe in the mirrored view direction of the dataset's camera."""
+    """The chrome ball's pixels are the dataset's probe in the mirrored directions of the dataset's rays."""
     scene = write_scene(
         tmp_path / "s", up_axis=up_axis, frames=3, size=(48, 48), edit=both(chrome, turn_dome(rotation))
     )
@@ -133,7 +133,7 @@ def test_renders_agree_with_the_dataset_made_of_them(
         facing = (normal * rays).sum(axis=-1)
         mirrored = rays - 2 * facing[..., None] * normal
         expected = sample_latlong(probe, mirrored)
-        # The ball is a coarse polygon mesh with smooth normals, and colors meet in hard edges: most pixels agree.
+        # The ball is a coarse polygon mesh with smooth normals, and colors meet in hard edges: most agree.
         seen = (inside > 0) & (facing < -0.5) & (picture[..., 3] > 0.99)
         agrees = np.abs(picture[..., :3] - expected).max(axis=-1)[seen] < 0.15
         assert seen.sum() > 200
@@ -157,7 +157,7 @@ def test_silhouette_lies_where_the_camera_projects_it(tmp_path: Path) -> None:
     assert alpha.shape == (40, 60)
     rows, columns = np.indices(alpha.shape) + 0.5
     found = np.average(columns, weights=alpha), np.average(rows, weights=alpha)
-    # Filmback 20 tall over 40 pixels. A positive offset moves the window right and up: the object left and down.
+    # Filmback 20 tall over 40 pixels. Offsets move the window right and up: the object left and down.
     assert found == pytest.approx((30 - 2.0 / 20 * 40, 20 - 1.0 / 20 * 40), abs=0.1)
     radius = 40.0 / 20 * 40 * RADIUS / np.sqrt(DISTANCE**2 - RADIUS**2)
     assert alpha.sum() == pytest.approx(np.pi * radius**2, rel=0.06)  # a 16-gon is 3 % smaller
@@ -250,7 +250,7 @@ def test_bad_input_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
         ("--frames 9:1", {"frames": "9:1"}),
         ("--renderer povray", {"renderer": "povray"}),
     ]
-    if __import__("importlib.util").util.find_spec("mitsuba"):
+    if HAS_MITSUBA:
         cases.append(("--variant scalar_blue", {"variant": "scalar_blue"}))
     for message, change in cases:
         with pytest.raises(UserError, match=message):
