@@ -16,6 +16,7 @@ from pathlib import Path
 
 from usd_tools.errors import UserError
 from usd_tools.frames import format_frames
+from usd_tools.images import read_exr
 
 log = logging.getLogger(__name__)
 
@@ -90,18 +91,23 @@ def render_with_husk(job: HuskJob, frames: Sequence[int], out: Path, name: str) 
         UserError: husk is missing, or some frame was not written (with husk's last words).
     """
     husk = find_husk()
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise UserError(f"--out {out}: is not a folder; name another one") from None
     with tempfile.TemporaryDirectory(prefix=".husk.", dir=out) as temporary:
         words: list[str] = []
         for first, count, step in frame_runs(frames):
             command = job.command(husk, Path(temporary) / f"{name}.%04d.exr", first, count, step)
             log.info("%s", " ".join(command))
-            result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            result = subprocess.run(
+                command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+            )
             words += [f"exit code {result.returncode}", *result.stdout.splitlines()[-3:]]
         finished = []
         for frame in frames:
             written = Path(temporary) / f"{name}.{frame:04d}.exr"
-            if _is_exr(written):
+            if _is_complete(written):
                 finished.append(out / written.name)
                 written.replace(finished[-1])
     missing = [frame for frame in frames if out / f"{name}.{frame:04d}.exr" not in finished]
@@ -113,8 +119,15 @@ def render_with_husk(job: HuskJob, frames: Sequence[int], out: Path, name: str) 
     return finished
 
 
-def _is_exr(path: Path) -> bool:
+def _is_complete(path: Path) -> bool:
+    """Whether `path` is a whole EXR; without OpenEXR (Houdini's own Python), whether it begins as one."""
     if not path.is_file():
         return False
-    with path.open("rb") as file:
-        return file.read(4) == _EXR_MAGIC
+    try:
+        read_exr(path)
+    except UserError:
+        return False
+    except ImportError:
+        with path.open("rb") as file:
+            return file.read(4) == _EXR_MAGIC
+    return True

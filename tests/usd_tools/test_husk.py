@@ -7,12 +7,14 @@ import stat
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pxr import Gf, Usd, UsdRender
 
 from tests.usd_tools.stages import write_scene
 from usd_tools.errors import UserError
 from usd_tools.husk import HuskJob, find_husk, frame_runs, render_with_husk
+from usd_tools.images import write_exr
 from usd_tools.render_turntable import render_turntable
 
 posix_only = pytest.mark.skipif(os.name == "nt", reason="the stand-in is a script with a shebang")
@@ -31,7 +33,8 @@ for index in range(int(value["-n"])):
         continue
     path = Path(value["-o"] % frame)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes({truncated!r} if frame in {cut!r} else bytes.fromhex("762f3101") + b"picture")
+    picture = Path({picture!r}).read_bytes()
+    path.write_bytes(picture[: {kept} * len(picture) // 100] if frame in {cut!r} else picture)
 print("Unable to open layer @fx.usd@")
 sys.exit({code})
 """
@@ -42,14 +45,24 @@ def install_fake(
     monkeypatch: pytest.MonkeyPatch,
     broken: tuple[int, ...] = (),
     cut: tuple[int, ...] = (),
+    kept: int = 0,
     code: int = 0,
 ) -> Path:
-    """Puts a husk on PATH that skips frames `broken`, writes rubbish for `cut` and exits with `code`."""
+    """Puts a husk on PATH that skips frames `broken`, writes `kept` % of frames `cut`, exits with `code`."""
     folder.mkdir()
-    log = folder / "log"
+    log, picture = folder / "log", folder / "picture.exr"
+    write_exr(picture, np.random.default_rng(0).random((32, 32, 4)))
     script = folder / "husk"
     script.write_text(
-        FAKE.format(python=sys.executable, log=str(log), broken=broken, cut=cut, truncated=b"", code=code)
+        FAKE.format(
+            python=sys.executable,
+            log=str(log),
+            picture=str(picture),
+            broken=broken,
+            cut=cut,
+            kept=kept,
+            code=code,
+        )
     )
     script.chmod(script.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", str(folder))
@@ -111,6 +124,48 @@ def test_missing_frames_fail_whatever_the_exit_code(
         "scene.0001.exr",
         "scene.0004.exr",
     ]
+
+
+@posix_only
+@pytest.mark.parametrize("kept", [0, 1, 10, 50, 99])
+def test_picture_cut_short_is_no_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: int) -> None:
+    """husk that dies or meets a full disk leaves files that begin as EXR; an earlier good one stays."""
+    install_fake(tmp_path / "bin", monkeypatch, cut=(2,), kept=kept)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/scene.0002.exr").write_bytes(b"earlier")
+    with pytest.raises(UserError, match=r"1 of 3 frames \(2\)"):
+        render_with_husk(job(tmp_path), [1, 2, 3], tmp_path / "out", "scene")
+    assert (tmp_path / "out/scene.0002.exr").read_bytes() == b"earlier"
+    assert (tmp_path / "out/scene.0003.exr").stat().st_size > 1000
+
+
+@posix_only
+def test_without_openexr_the_first_bytes_decide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Houdini's own Python has no OpenEXR."""
+    install_fake(tmp_path / "bin", monkeypatch, cut=(2,))
+    monkeypatch.setitem(sys.modules, "OpenEXR", None)  # makes the import fail
+    with pytest.raises(UserError, match=r"1 of 2 frames \(2\)"):
+        render_with_husk(job(tmp_path), [1, 2], tmp_path / "out", "scene")
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["scene.0001.exr"]
+
+
+@posix_only
+def test_output_folder_that_is_a_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = install_fake(tmp_path / "bin", monkeypatch)
+    (tmp_path / "out").write_text("mine")
+    for out in (tmp_path / "out", tmp_path / "out/below"):
+        with pytest.raises(UserError, match="is not a folder"):
+            render_with_husk(job(tmp_path), [1], out, "scene")
+    assert (tmp_path / "out").read_text() == "mine" and not log.exists()
+
+
+@posix_only
+def test_words_in_another_encoding_are_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install_fake(tmp_path / "bin", monkeypatch, broken=(1,))
+    script = tmp_path / "bin/husk"
+    script.write_text(script.read_text().replace("print(", r"sys.stdout.buffer.write(b'caf\xe9 '); print("))
+    with pytest.raises(UserError, match=r"caf\ufffd Unable to open layer"):
+        render_with_husk(job(tmp_path), [1], tmp_path / "out", "scene")
 
 
 @posix_only
