@@ -56,6 +56,10 @@ def render_turntable(
     numbers = select_frames(stage, camera_prim, frames)
     settings, authored = _render_settings(stage)
     width, height = resolution or authored or DEFAULT_RESOLUTION
+    if min(width, height) < 1:
+        raise UserError(
+            f"{settings}: resolution {width} x {height}; expected 1 x 1 or more; mend it or give --resolution"
+        )
     name = Path(stage_path).stem
     if renderer == "husk":
         from usd_tools.husk import HuskJob, render_with_husk
@@ -93,7 +97,7 @@ def _path_trace(
             probe, rotation = read_probe(stage, frame)
             scene = MitsubaScene(read_surfaces(stage, frame), probe, rotation, variant)
         view = read_camera(stage, camera, frame, *size)
-        write_exr(file, scene.render(view, samples, seed + frame))
+        write_exr(file, scene.render(view, samples, (seed + frame) % 2**32))
 
 
 def select_frames(stage: Any, camera: Any, spec: str | None) -> list[int]:
@@ -156,7 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         renderer=options.renderer,
         camera=options.camera,
         frames=options.frames,
-        resolution=parse_resolution(options.resolution) if options.resolution else None,
+        resolution=None if options.resolution is None else parse_resolution(options.resolution),
         samples=options.samples,
         variant=options.variant,
         seed=options.seed,

@@ -68,9 +68,15 @@ def read_probe(stage: Any, time: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def read_camera(stage: Any, camera: Any, time: float, width: int, height: int) -> PinholeCamera:
-    """The UsdGeom.Camera at `time` for pictures of width x height pixels."""
+    """The UsdGeom.Camera at `time` for pictures of width x height pixels.
+
+    Raises:
+        UserError: lens, pose (see `read_lens`, `camera_to_world`) or clipping range cannot be rendered with.
+    """
     fx, fy, cx, cy = read_lens(camera, time, aperture_policy(stage)).intrinsics(width, height)
     near, far = clipping_range(camera, time)
+    if not 0 < near < far < np.inf:
+        raise UserError(f"{camera.GetPath()}: clippingRange {near:g}, {far:g}; expected 0 < near < far")
     return PinholeCamera(camera_to_world(camera, time), (fx, fy), (cx, cy), width, height, near, far)
 
 
