@@ -108,7 +108,9 @@ def read_stamp(stamp: Path) -> dict[str, Any]:
         content = json.loads(stamp.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return content if isinstance(content, dict) else {}
+    extras = content.get("extras") if isinstance(content, dict) else None
+    usable = isinstance(extras, list) and all(isinstance(name, str) for name in extras)
+    return content if usable else {}
 
 
 def covers(installed: dict[str, Any], root: Path, extras: Sequence[str]) -> bool:
@@ -122,7 +124,8 @@ def make_venv(venv: Path) -> None:
     """Makes the environment where there is none that works."""
     if runs(venv_python(venv)):
         return
-    if venv.exists() and not (venv / "pyvenv.cfg").exists() and any(venv.iterdir()):
+    ours = (venv / "pyvenv.cfg").exists() or (venv.is_dir() and not any(venv.iterdir()))
+    if venv.exists() and not ours:
         raise SetupError(f"{venv} is not a virtual environment; move it away and run the script again")
     command = [sys.executable, "-m", "venv", "--clear", str(venv)]
     result = subprocess.run(command, capture_output=True, text=True)
@@ -136,7 +139,10 @@ def runs(python: Path) -> bool:
     if not python.exists():
         return False
     check = f"import sys, pip; sys.exit(sys.version_info[:2] < {MINIMUM_PYTHON})"
-    return subprocess.run([str(python), "-c", check], capture_output=True).returncode == 0
+    try:
+        return subprocess.run([str(python), "-c", check], capture_output=True).returncode == 0
+    except OSError:  # of another machine's kind, or not executable
+        return False
 
 
 def has_module(python: Path, name: str) -> bool:
@@ -168,7 +174,9 @@ def install_cpu_torch(python: Path, root: Path) -> None:
 def pip(python: Path, arguments: Sequence[str]) -> str:
     """Runs pip quietly; returns its last lines when it fails, and nothing when all is well."""
     command = [str(python), "-m", "pip", "--disable-pip-version-check", "--no-input", *arguments]
-    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    result = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    )
     return "\n".join(result.stdout.splitlines()[-20:]) if result.returncode else ""
 
 

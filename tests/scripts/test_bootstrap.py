@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -99,12 +100,34 @@ def test_moved_clone_and_missing_interpreter_are_installed_again(root: Path, cal
     assert len(calls) == 3
 
 
-@pytest.mark.parametrize("content", ["", "nonsense", "[]"])
-def test_broken_stamp_counts_as_none(root: Path, calls: list[list[str]], content: str) -> None:
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"nonsense", b"[]", b"\xff\xfe", b'{"extras": null}', b'{"extras": 3}', b'{"extras": [[]]}'],
+)
+def test_broken_stamp_counts_as_none(root: Path, calls: list[list[str]], content: bytes) -> None:
     install(root)
-    (root / ".venv" / bootstrap.STAMP).write_text(content)
-    install(root)
-    assert len(calls) == 2
+    (root / ".venv" / bootstrap.STAMP).write_bytes(content)
+    install(root, "dev")
+    assert calls[1:] == [["install", "--editable", f"{root}[dev]"]]
+    assert install(root, "dev") and len(calls) == 2
+
+
+def test_required_python_is_the_project_s() -> None:
+    import tomllib
+
+    project = tomllib.loads((bootstrap.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["requires-python"] == ">=" + ".".join(map(str, bootstrap.MINIMUM_PYTHON))
+    assert bootstrap.torch_requirement(bootstrap.ROOT) in project["dependencies"]
+
+
+def test_description_covers_its_own_extras_and_fewer(root: Path) -> None:
+    installed = bootstrap.describe(root, ["render", "dev"])
+    assert bootstrap.covers(installed, root, [])
+    assert bootstrap.covers(installed, root, ["dev", "render"])
+    assert not bootstrap.covers(installed, root, ["dev", "cuda"])
+    assert not bootstrap.covers({}, root, [])
+    for key in ("pyproject", "root"):
+        assert not bootstrap.covers({**installed, key: "other"}, root, [])
 
 
 def test_failed_install_is_told_and_tried_again(
@@ -184,6 +207,57 @@ def test_folder_that_is_no_environment_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(bootstrap.SetupError, match="is not a virtual environment"):
         bootstrap.make_venv(venv)
     assert (venv / "thesis.txt").read_text() == "mine"
+
+
+def test_file_in_place_of_the_environment_is_left_alone(tmp_path: Path) -> None:
+    venv = tmp_path / ".venv"
+    venv.write_text("mine")
+    with pytest.raises(bootstrap.SetupError, match="is not a virtual environment; move it away"):
+        bootstrap.make_venv(venv)
+    assert venv.read_text() == "mine"
+
+
+def test_interpreter_that_cannot_be_started_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of another machine's kind, or cut short, makes the system refuse before Python starts."""
+    venv = tmp_path / ".venv"
+    python = bootstrap.venv_python(venv)
+    python.parent.mkdir(parents=True)
+    python.write_bytes(b"\x00 no program")
+    python.chmod(0o755)
+    (venv / "pyvenv.cfg").write_text("home = /nowhere")
+    assert not bootstrap.runs(python)
+    commands: list[list[str]] = []
+
+    def run(command: list[str], **options: object) -> subprocess.CompletedProcess[str]:
+        if command[0] == str(python):
+            raise OSError(8, "Exec format error")
+        commands.append(command)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(bootstrap.subprocess, "run", run)
+    bootstrap.make_venv(venv)
+    assert commands == [[sys.executable, "-m", "venv", "--clear", str(venv)]]
+
+
+def test_environment_that_cannot_be_made_is_told_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(command: list[str], **options: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess(command, 1, "", "ensurepip is not available\n")
+
+    monkeypatch.setattr(bootstrap.subprocess, "run", run)
+    with pytest.raises(bootstrap.SetupError, match=r"ensurepip is not available \(.*python3-venv\)"):
+        bootstrap.make_venv(tmp_path / ".venv")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the stand-in is a script with a shebang")
+def test_pip_s_words_may_be_in_any_encoding(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nprintf 'first\\ncaf\\351 is missing\\n'; exit 1\n")
+    python.chmod(0o755)
+    assert bootstrap.pip(python, ["install", "x"]).endswith(" is missing")
 
 
 def test_working_environment_is_reused(tmp_path: Path) -> None:
