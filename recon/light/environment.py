@@ -14,7 +14,7 @@ from recon.light.prefilter import Prefilter
 
 # Radiance of a trainable light is at least this, so that its logarithm exists.
 _FLOOR = 1e-4
-# A known light is prefiltered once, so its tables may be fine.
+# A known light is prefiltered once, so its nodes may be fine.
 _KNOWN_NODE_SIZE = 0.5
 
 

@@ -13,8 +13,8 @@ weights depend on nothing else, so it is a sparse matrix, built once:
   exact out to its tails.
 """
 
-# Warp kernels are annotated with calls (`wp.array(dtype=...)`), which mypy does not take for types.
-# mypy: disable-error-code="valid-type"
+# Warp kernels are annotated with calls (`wp.array(dtype=...)`) and made types, which mypy does not follow.
+# mypy: disable-error-code="valid-type, index"
 
 from __future__ import annotations
 
@@ -38,10 +38,13 @@ _SUBTEXEL_SIZE = 0.7
 # A node with less than this share of the lobe is taken whole at `_TAIL_SIZE` of the lobe's local scale.
 _TAIL_SHARE = 1e-4
 _TAIL_SIZE = 0.7
-# Table entries that a known light's prefilter holds at once.
-_ENTRIES_PER_BLOCK = 1 << 22
-# The cosine lobe, for the kernels' `alpha`.
-_COSINE = -1.0
+# With view = normal, D is constant at alpha = 1, which leaves the cosine. Its scale is the hemisphere
+# itself, so smaller nodes cost little.
+_COSINE_ALPHA = 1.0
+_COSINE_NODES = 0.5
+# Lobes that a known light's walk serves at once; as many as one SIMD register holds.
+_LOBES_PER_WALK = 8
+_Lobes = wp.types.vector(length=_LOBES_PER_WALK, dtype=wp.float32)
 
 
 @wp.func
@@ -60,18 +63,81 @@ def _compact_bits(code: wp.int32) -> wp.int32:
 
 
 @wp.func
-def _lobe(normal: wp.vec3, point: wp.vec3, alpha: wp.float32) -> wp.float32:
-    """Lobe times solid angle (up to a factor that normalisation removes) at a point of the cube."""
+def _column(face: wp.int32, depth: wp.int32, code: wp.int32, leaf_depth: wp.int32) -> wp.int32:
+    """Where `pyramid` holds a node, or the texel that a piece of a texel belongs to."""
+    shift = wp.max(depth - leaf_depth, wp.int32(0))
+    at = depth - shift
+    # Level `at` has 6 * 4^at texels and comes after all coarser ones: 2 (4^at - 1) texels.
+    return (
+        wp.int32(2) * ((wp.int32(1) << (wp.int32(2) * at)) - wp.int32(1))
+        + (face << (wp.int32(2) * at))
+        + ((_compact_bits(code >> wp.int32(1)) >> shift) << at)
+        + (_compact_bits(code) >> shift)
+    )
+
+
+@wp.func
+def _advance(depth: wp.int32, code: wp.int32) -> wp.vec2i:
+    """Depth and Morton code of the node after a finished one; depth 0 once the face is done."""
+    code = code + wp.int32(1)
+    while depth > 0 and (code & wp.int32(3)) == 0:
+        code = code >> wp.int32(2)
+        depth = depth - wp.int32(1)
+    return wp.vec2i(depth, code)
+
+
+@wp.func
+def _width2(alpha: wp.float32) -> wp.float32:
+    """Square of the scale on which a lobe varies at its centre; the cosine bounds that of wide lobes."""
+    return wp.min(4.0 * alpha * alpha, 0.25)
+
+
+@wp.func
+def _fits(
+    distance2: wp.float32,
+    size: wp.float32,
+    narrowest2: wp.float32,
+    widest2: wp.float32,
+    limit: wp.float32,
+    tail_share: wp.float32,
+    tail_size: wp.float32,
+) -> wp.bool:
+    """Whether a node is small enough to be taken whole, for all lobes from the narrowest to the widest.
+
+    distance2: of its centre to the lobes' axis, squared. narrowest2, widest2: see `_width2`.
+    """
+    # The lobe that has the most here, w / (d^2 + w)^2, is the one as wide as the distance.
+    width2 = wp.clamp(distance2, narrowest2, widest2)
+    scale2 = distance2 + width2
+    if width2 * size * size < tail_share * scale2 * scale2:
+        limit = wp.max(limit, tail_size)
+    return size * size <= limit * limit * (distance2 + narrowest2)
+
+
+@wp.func
+def _quarter_and_cosine(normal: wp.vec3, point: wp.vec3) -> wp.vec2:
+    """At a point of the cube: a quarter of |n - l|^2, and n.l times solid angle (up to a factor)."""
     inverse = 1.0 / wp.length(point)
     away = normal - point * inverse
     quarter = 0.25 * wp.dot(away, away)
-    n_dot_l = wp.max(1.0 - 2.0 * quarter, 0.0)
-    weight = n_dot_l * inverse * inverse * inverse
-    if alpha >= 0.0:
-        # With v = n: (n.h)^2 = (1 + n.l) / 2, so 1 - (n.h)^2 is a quarter of |n - l|^2.
-        spread = quarter + alpha * alpha * (1.0 - quarter)
-        weight = weight / (spread * spread)
-    return weight
+    return wp.vec2(quarter, wp.max(1.0 - 2.0 * quarter, 0.0) * inverse * inverse * inverse)
+
+
+@wp.func
+def _lobe(normal: wp.vec3, point: wp.vec3, alpha2: wp.float32) -> wp.float32:
+    """Lobe times solid angle (up to a factor that normalisation removes) at a point of the cube."""
+    terms = _quarter_and_cosine(normal, point)
+    # With v = n: (n.h)^2 = (1 + n.l) / 2, so 1 - (n.h)^2 is a quarter of |n - l|^2.
+    spread = terms[0] + alpha2 * (1.0 - terms[0])
+    return terms[1] / (spread * spread)
+
+
+@wp.func
+def _lobes(normal: wp.vec3, point: wp.vec3, alphas2: _Lobes) -> _Lobes:
+    """`_lobe` of several lobes."""
+    terms = _quarter_and_cosine(normal, point)
+    spread = _Lobes(terms[0]) + alphas2 * (1.0 - terms[0])
+    return wp.cw_div(_Lobes(terms[1]), wp.cw_mul(spread, spread))
 
 
 @wp.kernel(enable_backward=False)
@@ -80,9 +146,8 @@ def _walk_kernel(
     axes: wp.array2d(dtype=wp.vec3),
     normals: wp.array(dtype=wp.vec3),
     alphas: wp.array(dtype=wp.float32),
-    bright: wp.array(dtype=wp.uint8),
+    node_sizes: wp.array(dtype=wp.float32),
     leaf_depth: wp.int32,
-    node_size: wp.float32,
     tail_share: wp.float32,
     tail_size: wp.float32,
     subtexel_size: wp.float32,
@@ -93,14 +158,11 @@ def _walk_kernel(
     columns: wp.array(dtype=wp.int32),
     weights: wp.array(dtype=wp.float32),
 ) -> None:
-    """Counts a row's entries (`fill` = 0), or writes them, normalised, from `first` on."""
+    """Counts a table row's entries (`fill` = 0), or writes them, normalised, from `first` on."""
     i = start + wp.tid()
     normal = normals[i]
-    alpha = alphas[i]
-    # Square of the scale on which the lobe varies at its centre; the cosine bounds that of wide lobes.
-    width = wp.float32(0.25)
-    if alpha >= 0.0:
-        width = wp.min(4.0 * alpha * alpha, width)
+    alpha2 = alphas[i] * alphas[i]
+    width2 = _width2(alphas[i])
     begin = wp.int64(0)
     if fill == 1:
         begin = first[i]
@@ -112,56 +174,37 @@ def _walk_kernel(
         walking = wp.int32(1)
         while walking == 1:
             half = 1.0 / float(wp.int32(1) << depth)
-            ix = _compact_bits(code)
-            iy = _compact_bits(code >> wp.int32(1))
-            s = (2.0 * float(ix) + 1.0) * half - 1.0
-            t = (2.0 * float(iy) + 1.0) * half - 1.0
+            s = (2.0 * float(_compact_bits(code)) + 1.0) * half - 1.0
+            t = (2.0 * float(_compact_bits(code >> wp.int32(1))) + 1.0) * half - 1.0
             center = _axis(axes, face, s, t)
             inverse = 1.0 / wp.length(center)
             away = normal - center * inverse
             distance2 = wp.dot(away, away)
             size = 2.0 * half * inverse
             limit = subtexel_size
-            forced = wp.int32(0)
-            shift = wp.max(depth - leaf_depth, wp.int32(0))
-            at = depth - shift
-            # Pyramid level `at` has 6 * 4^at texels and comes after all coarser ones: 2 (4^at - 1) texels.
-            column = (
-                wp.int32(2) * ((wp.int32(1) << (wp.int32(2) * at)) - wp.int32(1))
-                + (face << (wp.int32(2) * at))
-                + ((iy >> shift) << at)
-                + (ix >> shift)
-            )
             if depth < leaf_depth:
-                limit = node_size
-                if alpha < 0.0:  # the cosine's scale is the hemisphere itself: smaller nodes cost little
-                    limit = 0.5 * node_size
-                forced = wp.int32(bright[column])
+                limit = node_sizes[i]
             below = 0.5 * distance2 - 1.0 > size
-            scale2 = distance2 + width
-            if alpha >= 0.0 and width * size * size < tail_share * scale2 * scale2:
-                limit = wp.max(limit, tail_size)
-            small = size * size <= limit * limit * scale2 or depth >= leaf_depth + subtexel_depth
-            if not below and (forced == 1 or not small):
+            fits = _fits(distance2, size, width2, width2, limit, tail_share, tail_size)
+            if not below and not fits and depth < leaf_depth + subtexel_depth:
                 depth = depth + wp.int32(1)
                 code = code << wp.int32(2)
             else:
                 if not below:
                     if fill == 1:
                         g = half * 0.57735027
-                        weight = _lobe(normal, _axis(axes, face, s - g, t - g), alpha)
-                        weight += _lobe(normal, _axis(axes, face, s + g, t - g), alpha)
-                        weight += _lobe(normal, _axis(axes, face, s - g, t + g), alpha)
-                        weight += _lobe(normal, _axis(axes, face, s + g, t + g), alpha)
+                        weight = _lobe(normal, _axis(axes, face, s - g, t - g), alpha2)
+                        weight += _lobe(normal, _axis(axes, face, s + g, t - g), alpha2)
+                        weight += _lobe(normal, _axis(axes, face, s - g, t + g), alpha2)
+                        weight += _lobe(normal, _axis(axes, face, s + g, t + g), alpha2)
                         weight = weight * half * half
-                        columns[begin + count] = column
+                        columns[begin + count] = _column(face, depth, code, leaf_depth)
                         weights[begin + count] = weight
                         total = total + weight
                     count = count + wp.int64(1)
-                code = code + wp.int32(1)
-                while depth > 0 and (code & wp.int32(3)) == 0:
-                    code = code >> wp.int32(2)
-                    depth = depth - wp.int32(1)
+                after = _advance(depth, code)
+                depth = after[0]
+                code = after[1]
                 if depth == 0:
                     walking = wp.int32(0)
     if fill == 1:
@@ -170,6 +213,84 @@ def _walk_kernel(
             weights[begin + wp.int64(k)] = weights[begin + wp.int64(k)] * scale
     else:
         counts[i] = count
+
+
+@wp.kernel(enable_backward=False)
+def _filter_kernel(
+    start: wp.int32,
+    axes: wp.array2d(dtype=wp.vec3),
+    normals: wp.array(dtype=wp.vec3),
+    alphas: _Lobes,
+    node_size: wp.float32,
+    bright: wp.array(dtype=wp.uint8),
+    values: wp.array(dtype=wp.vec3),
+    leaf_depth: wp.int32,
+    tail_share: wp.float32,
+    tail_size: wp.float32,
+    subtexel_size: wp.float32,
+    subtexel_depth: wp.int32,
+    out: wp.array2d(dtype=wp.vec3),
+) -> None:
+    """Filters a pyramid's `values` around each normal by several lobes (ascending `alphas`) in one walk.
+
+    What each node weighs is a table row's entry (`_walk_kernel`), used up at once instead of kept. Nodes
+    are as small as the most demanding of the lobes needs them.
+    """
+    i = start + wp.tid()
+    normal = normals[i]
+    alphas2 = wp.cw_mul(alphas, alphas)
+    narrowest2 = _width2(alphas[0])
+    widest2 = _width2(alphas[_LOBES_PER_WALK - 1])
+    total = _Lobes()
+    red = _Lobes()
+    green = _Lobes()
+    blue = _Lobes()
+    for face in range(6):
+        depth = wp.int32(0)
+        code = wp.int32(0)
+        walking = wp.int32(1)
+        while walking == 1:
+            half = 1.0 / float(wp.int32(1) << depth)
+            s = (2.0 * float(_compact_bits(code)) + 1.0) * half - 1.0
+            t = (2.0 * float(_compact_bits(code >> wp.int32(1))) + 1.0) * half - 1.0
+            center = _axis(axes, face, s, t)
+            inverse = 1.0 / wp.length(center)
+            away = normal - center * inverse
+            distance2 = wp.dot(away, away)
+            size = 2.0 * half * inverse
+            column = _column(face, depth, code, leaf_depth)
+            limit = subtexel_size
+            forced = wp.int32(0)
+            if depth < leaf_depth:
+                limit = node_size
+                forced = wp.int32(bright[column])
+            below = 0.5 * distance2 - 1.0 > size
+            fits = _fits(distance2, size, narrowest2, widest2, limit, tail_share, tail_size)
+            split = forced == 1 or (not fits and depth < leaf_depth + subtexel_depth)
+            if not below and split:
+                depth = depth + wp.int32(1)
+                code = code << wp.int32(2)
+            else:
+                if not below:
+                    g = half * 0.57735027
+                    weight = _lobes(normal, _axis(axes, face, s - g, t - g), alphas2)
+                    weight += _lobes(normal, _axis(axes, face, s + g, t - g), alphas2)
+                    weight += _lobes(normal, _axis(axes, face, s - g, t + g), alphas2)
+                    weight += _lobes(normal, _axis(axes, face, s + g, t + g), alphas2)
+                    weight = weight * (half * half)
+                    value = values[column]
+                    total += weight
+                    red += weight * value[0]
+                    green += weight * value[1]
+                    blue += weight * value[2]
+                after = _advance(depth, code)
+                depth = after[0]
+                code = after[1]
+                if depth == 0:
+                    walking = wp.int32(0)
+    for k in range(_LOBES_PER_WALK):
+        if k < out.shape[0]:
+            out[k, i] = wp.vec3(red[k], green[k], blue[k]) / total[k]
 
 
 @wp.kernel(enable_backward=False)
@@ -317,42 +438,53 @@ class Prefilter:
         self.device = torch.device(device)
         self.resolutions = tuple(level_resolution(r, resolution) for r in self.roughness)
         self.diffuse_resolution = diffuse_resolution
-        lobes = [(r * r, n) for r, n in zip(self.roughness, self.resolutions) if r > 0]
-        lobes.append((_COSINE, diffuse_resolution))
-        self._counts = [6 * n * n for _, n in lobes]
-        self._normals = torch.cat([texel_directions(n, self.device).reshape(-1, 3) for _, n in lobes])
-        alphas = torch.tensor([alpha for alpha, _ in lobes], device=self.device)
-        self._alphas = torch.repeat_interleave(alphas, torch.tensor(self._counts, device=self.device))
+        self._lobes = [(r * r, n, node_size) for r, n in zip(self.roughness, self.resolutions) if r > 0]
+        self._lobes.append((_COSINE_ALPHA, diffuse_resolution, _COSINE_NODES * node_size))
+        self._counts = [6 * n * n for _, n, _ in self._lobes]
         self._tables: tuple[SparseMatrix, SparseMatrix] | None = None
 
-    def _rows(self, rows: slice, bright: Tensor, entries_per_block: int) -> list[SparseMatrix]:
-        """Table rows, in blocks of about `entries_per_block` entries."""
-        normals, alphas = self._normals[rows], self._alphas[rows]
-        axes = wp.from_torch(face_axes(self.device).contiguous(), dtype=wp.vec3)
+    def _normals(self, resolution: int) -> Tensor:
+        return texel_directions(resolution, self.device).reshape(-1, 3)
+
+    def _walk_settings(self) -> list[float]:
+        """The kernels' arguments from `leaf_depth` to `subtexel_depth`."""
         depth = self.resolution.bit_length() - 1
-        settings = [depth, self.node_size, math.pi * _TAIL_SHARE, _TAIL_SIZE, _SUBTEXEL_SIZE, _SUBTEXEL_DEPTH]
-        counts = torch.empty(len(normals), dtype=torch.int64, device=self.device)
+        return [depth, math.pi * _TAIL_SHARE, _TAIL_SIZE, _SUBTEXEL_SIZE, _SUBTEXEL_DEPTH]
+
+    def _table(self) -> SparseMatrix:
+        """All lobes' weights, one row per output texel, level by level."""
+        counted = torch.tensor(self._counts, device=self.device)
+        alphas, _, node_sizes = zip(*self._lobes)
+        normals = torch.cat([self._normals(n) for _, n, _ in self._lobes])
+        rows = len(normals)
+        shared = [
+            wp.from_torch(face_axes(self.device).contiguous(), dtype=wp.vec3),
+            _vec3(normals),
+            torch.repeat_interleave(torch.tensor(alphas, device=self.device), counted),
+            torch.repeat_interleave(torch.tensor(node_sizes, device=self.device), counted),
+            *self._walk_settings(),
+        ]
+        counts = torch.empty(rows, dtype=torch.int64, device=self.device)
         no_columns = torch.empty(0, dtype=torch.int32, device=self.device)
         no_weights = torch.empty(0, device=self.device)
-        inputs = [axes, _vec3(normals), alphas, bright, *settings, 0, counts, counts, no_columns, no_weights]
-        launch(_walk_kernel, len(normals), inputs, self.device)
-        ends = counts.cumsum(0)
-        blocks = []
-        begin, done = 0, 0
-        while begin < len(normals):
-            end = int(torch.searchsorted(ends, done + entries_per_block, right=True))
-            end = min(max(end, begin + 1), len(normals))
-            first = torch.zeros(end - begin + 1, dtype=torch.int64, device=self.device)
-            first[1:] = ends[begin:end] - done
-            size = int(first[-1])
-            columns = torch.empty(size, dtype=torch.int32, device=self.device)
-            weights = torch.empty(size, device=self.device)
-            inputs = [axes, _vec3(normals[begin:end]), alphas[begin:end], bright, *settings, 1]
-            inputs += [first, counts, columns, weights]
-            launch(_walk_kernel, end - begin, inputs, self.device)
-            blocks.append(SparseMatrix(first, columns, weights))
-            begin, done = end, done + size
-        return blocks
+        launch(_walk_kernel, rows, [*shared, 0, counts, counts, no_columns, no_weights], self.device)
+        first = torch.zeros(rows + 1, dtype=torch.int64, device=self.device)
+        first[1:] = counts.cumsum(0)
+        size = int(first[-1])
+        columns = torch.empty(size, dtype=torch.int32, device=self.device)
+        weights = torch.empty(size, device=self.device)
+        launch(_walk_kernel, rows, [*shared, 1, first, counts, columns, weights], self.device)
+        return SparseMatrix(first, columns, weights)
+
+    def _walk_groups(self) -> list[tuple[int, float, list[float]]]:
+        """(resolution, node size, ascending alphas) of the lobes that share a walk, in the lobes' order."""
+        groups: list[tuple[int, float, list[float]]] = []
+        for alpha, resolution, node_size in self._lobes:
+            if groups and groups[-1][:2] == (resolution, node_size) and len(groups[-1][2]) < _LOBES_PER_WALK:
+                groups[-1][2].append(alpha)
+            else:
+                groups.append((resolution, node_size, [alpha]))
+        return groups
 
     def _split(self, cube: Tensor, rows: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         parts = list(rows.split(self._counts))
@@ -370,21 +502,26 @@ class Prefilter:
         """
         source = pyramid(cube)
         if self._tables is None:
-            bright = torch.zeros(len(source), dtype=torch.uint8, device=self.device)
-            (matrix,) = self._rows(slice(None), bright, 1 << 40)
+            matrix = self._table()
             self._tables = matrix, matrix.transpose(len(source))
         return self._split(cube, _Multiply.apply(source, *self._tables))
 
     @torch.no_grad()
     def once(self, cube: Tensor, bright_texels: int | None = None) -> tuple[tuple[Tensor, ...], Tensor]:
-        """Like `__call__`, for a light that stays: no gradient, no tables kept, and exact around suns.
+        """Like `__call__`, for a light that stays: no gradient, no tables, and exact around suns.
 
         bright_texels: how many outshining texels to take one by one; by default the resolution.
         """
-        source = pyramid(cube)
+        source = pyramid(cube).contiguous()
         bright = bright_nodes(cube, self.resolution if bright_texels is None else bright_texels)
+        axes = wp.from_torch(face_axes(self.device).contiguous(), dtype=wp.vec3)
         outputs = []
-        for begin in range(0, len(self._normals), 1 << 15):
-            for block in self._rows(slice(begin, begin + (1 << 15)), bright, _ENTRIES_PER_BLOCK):
-                outputs.append(block @ source)
+        for resolution, node_size, alphas in self._walk_groups():
+            normals = self._normals(resolution)
+            out = source.new_empty(len(alphas), len(normals), 3)
+            padded = _Lobes(*alphas, *alphas[-1:] * (_LOBES_PER_WALK - len(alphas)))
+            inputs = [axes, _vec3(normals), padded, node_size, bright, _vec3(source)]
+            inputs += [*self._walk_settings(), _vec3(out)]
+            launch(_filter_kernel, len(normals), inputs, self.device)
+            outputs.append(out.view(-1, 3))
         return self._split(cube, torch.cat(outputs))

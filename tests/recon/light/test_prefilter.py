@@ -37,6 +37,31 @@ def test_each_level_matches_the_brute_force_integral_around_a_sun(roughness):
     torch.testing.assert_close(level[chosen].double(), expected, rtol=0.04, atol=0.01)
 
 
+@pytest.mark.parametrize("roughness", [0.06, 0.2, 0.6])
+def test_known_light_and_tables_agree_lobe_by_lobe(roughness):
+    """The walk that uses weights up at once against the one that keeps them; no texel is taken alone."""
+    cube = sun_cube(16)
+    prefilter = Prefilter(16, (roughness,))
+    ((kept,), kept_diffuse), ((used,), used_diffuse) = prefilter(cube), prefilter.once(cube, bright_texels=0)
+    torch.testing.assert_close(used, kept, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(used_diffuse, kept_diffuse, rtol=1e-4, atol=1e-5)
+
+
+def test_lobes_that_share_a_walk_are_as_exact_as_each_alone():
+    """More lobes of one resolution than a walk takes, from a fifth of a texel's width to the hemisphere's."""
+    cube = sun_cube(16)
+    roughness = (0.05, 0.08, 0.12, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.9)
+    levels, _ = Prefilter(16, roughness).once(cube)
+    normals = texel_directions(16).reshape(-1, 3)
+    chosen = torch.randperm(len(normals), generator=torch.Generator().manual_seed(1))[:8]
+    for value, level in zip(roughness, levels):
+        subdivide = 8 if value > 0.12 else 24 if value > 0.06 else 40
+        expected = reference_light.prefilter(cube, normals[chosen], value, subdivide)
+        torch.testing.assert_close(level.reshape(-1, 3)[chosen].double(), expected, rtol=0.04, atol=0.01)
+        ((alone,), _) = Prefilter(16, (value,)).once(cube)
+        torch.testing.assert_close(level, alone, rtol=0.06, atol=0.01)
+
+
 @pytest.mark.parametrize(("node_size", "tolerance"), [(0.5, 0.06), (0.25, 0.02)])
 def test_trainable_tables_match_the_brute_force_integral_of_a_smooth_light(node_size, tolerance):
     cube = reference_light.smooth_radiance(0)(texel_directions(16))
