@@ -199,6 +199,7 @@ def import_mitsuba(variant: str) -> ModuleType:
     if variant not in mitsuba.variants():
         raise UserError(f"--variant {variant}: expected one of {', '.join(mitsuba.variants())}")
     mitsuba.set_variant(variant)
+    mitsuba.set_log_level(mitsuba.LogLevel.Error)  # it warns, frame by frame, of sample counts it rounds up
     return mitsuba
 
 

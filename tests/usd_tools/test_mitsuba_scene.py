@@ -163,6 +163,12 @@ def test_seeds_repeat_pictures() -> None:
     assert np.abs(first - other).max() > 0
 
 
+def test_rounded_sample_count_is_not_warned_of(capfd: pytest.CaptureFixture[str]) -> None:
+    pose = look_at(np.array([0.0, 0.0, 4.0]))
+    MitsubaScene([quad(pose, constant(0.5, 1, 0))], WHITE, np.eye(3)).render(camera(pose), samples=7)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_pixels_that_are_not_square_are_refused() -> None:
     pose = look_at(np.array([0.0, 0.0, 4.0]))
     scene = MitsubaScene([quad(pose, constant(0.5, 1, 0))], WHITE, np.eye(3))
