@@ -20,6 +20,7 @@ from usd_tools.files import atomic_file, refuse_foreign_folder
 _LOG = logging.getLogger(__name__)
 _STATUS = "status.json"  # also what tells a run folder from any other
 _STATUS_SECONDS = 1.0
+DONE = "done"  # the stage that a finished run reports
 
 
 class RunFolder:
@@ -67,8 +68,17 @@ class RunFolder:
             raise UserError(
                 f"{run.path}: a parent of it is a file, not a folder; give another --out"
             ) from error
-        run._write_status(None)
+        if not (resume and run.is_finished()):
+            run._write_status(None)
         return run
+
+    def is_finished(self) -> bool:
+        """Whether a run here ended well. Its status.json then stays as it is until a stage is reported."""
+        try:
+            content = json.loads(self.status.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+        return isinstance(content, dict) and content.get("stage") == DONE and content.get("error") is None
 
     def saved_config(self) -> Config | None:
         """The config of the run that is being resumed; None for a new run."""
@@ -94,10 +104,15 @@ class RunFolder:
 
     @contextmanager
     def reporting_errors(self) -> Iterator[None]:
-        """Puts whatever ends the body early into status.json, and lets it pass on."""
+        """Puts whatever ends the body early into status.json, and lets it pass on.
+
+        A finished run's status stays as it is: what was refused does not undo it.
+        """
         try:
             yield
         except BaseException as error:
+            if self.is_finished():
+                raise
             kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
             told = f"{kind}{error}".removesuffix(": ")
             try:

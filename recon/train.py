@@ -1,6 +1,7 @@
 """`python -m recon.train`: from a dataset to a textured mesh, in a coarse and a fine stage.
 
     python -m recon.train --data DATASET --out RUN [--config FILE.yaml] [--set KEY=VALUE ...]
+    python -m recon.train --resume --out RUN
 
 Coarse: a deformable tetrahedral grid and material fields in 3D. Then the surface is unwrapped and the fields
 are baked into textures. Fine: textures and vertices are refined. With `geometry.mesh` the artist's mesh and
@@ -39,7 +40,7 @@ from recon.material.bake import bake_field
 from recon.material.channels import Channels
 from recon.material.texture_maps import TextureMaps, initial_maps
 from recon.render.interface import Rasterizer
-from recon.run_folder import RunFolder
+from recon.run_folder import DONE, RunFolder
 from recon.run_log import logging_to
 from recon.run_record import RunRecord
 from recon.stages.coarse import coarse_stage
@@ -97,7 +98,7 @@ class Training:
             self._export(self.run.mesh, scene, setup)
         with self.record.stage("validate"):
             self._validate(scene, setup, held_out)
-        self.run.report("done", 1, 1)
+        self.run.report(DONE, 1, 1)
 
     def _load_views(self) -> tuple[Views, Views]:
         resolution = self.config.train.resolution
@@ -215,6 +216,9 @@ class Training:
                 "no held-out views: validation is skipped; convert with --test-frames or --test-every"
             )
             return
+        if self.config.train.validate_views == 0:
+            _LOG.info("train.validate_views is 0: validation is skipped")
+            return
         mean = validate(
             held_out,
             lambda view: setup.render_view(scene, held_out, view),
@@ -246,25 +250,46 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--device", choices=DEVICES, default="auto")
     parser.add_argument("--backend", choices=BACKENDS, default="auto")
-    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+    parser.add_argument("--resume", action="store_true", help="go on with the interrupted run in --out")
     options = parser.parse_args(arguments)
 
-    config = load_config(options.config, options.overrides)
-    if options.data is not None:
-        config = with_values(config, {"data.path": options.data})
     device = choose_device(options.device)
+    config = _asked_config(options)
     run = RunFolder.open(options.out, resume=options.resume)
     with logging_to(run.log), run.reporting_errors():
         saved = run.saved_config() if options.resume else None
-        changed = differences(saved, config) if saved is not None else []
-        if changed:
-            raise UserError(
-                f"{run.path}: the interrupted run had other settings ({'; '.join(changed)}); "
-                f"resume with --config {run.config}, or give another --out"
-            )
+        if saved is not None:
+            config = _config_to_resume(saved, config, run)
+            if run.is_finished():
+                _LOG.info("%s: the run is finished, there is nothing to resume", run.path)
+                return
         run.save_config(config)
         Training(config, run, device, options.backend).execute(resume=options.resume)
         _LOG.info("done: %s", run.mesh / "mesh.obj")
+
+
+def _asked_config(options: argparse.Namespace) -> Config:
+    """What the command line asks for; with --resume and no --config, based on the run's own config."""
+    source = options.config
+    own = RunFolder(options.out).config
+    if source is None and options.resume and own.is_file():
+        source = own
+    config = load_config(source, options.overrides)
+    return config if options.data is None else with_values(config, {"data.path": options.data})
+
+
+def _config_to_resume(saved: Config, asked: Config, run: RunFolder) -> Config:
+    """The config of the run that is resumed, which the command line may repeat but not change."""
+    old, new = saved.data.path, asked.data.path
+    if new is None or (old is not None and Path(old).resolve() == Path(new).resolve()):
+        asked = with_values(asked, {"data.path": old})
+    changed = differences(saved, asked)
+    if changed:
+        raise UserError(
+            f"{run.path}: the run to resume had other settings ({'; '.join(changed)}); "
+            "resume with --resume and --out alone, or give another --out"
+        )
+    return saved
 
 
 if __name__ == "__main__":

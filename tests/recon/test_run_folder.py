@@ -99,6 +99,27 @@ def test_errors_reach_the_status_and_pass_on(tmp_path, error, told):
     assert (status(run)["stage"], status(run)["iteration"]) == ("fine", 3)
 
 
+def test_a_refused_resume_leaves_a_finished_run_finished(tmp_path):
+    run = RunFolder.open(tmp_path / "run", resume=False)
+    run.report("fine", 3, 9)
+    assert not run.is_finished()
+    run.report(run_folder_module.DONE, 1, 1)
+    before = run.status.read_bytes()
+    again = RunFolder.open(run.path, resume=True)
+    assert again.is_finished()
+    with pytest.raises(UserError), again.reporting_errors():
+        raise UserError("train.batch: 2 -> 3")
+    assert run.status.read_bytes() == before
+    again.report("fine", 9, 9)
+    assert not again.is_finished()
+
+
+def test_a_new_run_in_place_of_an_emptied_one_is_not_finished(tmp_path):
+    RunFolder.open(tmp_path / "run", resume=False).report(run_folder_module.DONE, 1, 1)
+    run = RunFolder.open(tmp_path / "run", resume=False)
+    assert status(run)["stage"] == "starting"
+
+
 def test_dataset_info_is_copied_where_there_is_one(tmp_path):
     run = RunFolder.open(tmp_path / "run", resume=False)
     run.copy_dataset_info(tmp_path)

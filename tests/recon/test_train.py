@@ -248,11 +248,54 @@ def test_resuming_nothing_starts_anew(source, finished, tmp_path):
     assert_same_results(learn(source, tmp_path / "run", "--resume"), finished)
 
 
+def everything(run: Path) -> dict[str, bytes]:
+    """The bytes of every file of a run but its log."""
+    files = (path for path in sorted(run.rglob("*")) if path.is_file() and path.name != "train.log")
+    return {path.relative_to(run).as_posix(): path.read_bytes() for path in files}
+
+
 @pytest.mark.slow
-def test_resuming_a_finished_run_changes_nothing(source, finished, tmp_path):
+def test_resuming_a_finished_run_says_so_and_changes_nothing(source, finished, tmp_path, capfd):
     run = shutil.copytree(finished, tmp_path / "run")
     learn(source, run, "--resume")
+    main(["--resume", "--out", str(run), "--device", "cpu"])
+    assert capfd.readouterr().err.count("the run is finished, there is nothing to resume") == 2
+    assert everything(run) == everything(finished)
+
+
+@pytest.mark.slow
+def test_resuming_needs_the_run_folder_only(source, finished, tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "_step", interrupt_at("fine", 3))
+        with pytest.raises(KeyboardInterrupt):
+            learn(source, run)
+    # The same dataset by another name is no change.
+    monkeypatch.chdir(source.dataset.parent)
+    resume = ["--resume", "--out", str(run), "--device", "cpu"]
+    with pytest.raises(UserError, match=r"\(data\.path: .*dataset -> elsewhere\)"):
+        main([*resume, "--data", "elsewhere"])
+    main([*resume, "--data", source.dataset.name, "--set", "train.batch=2"])
     assert_same_results(run, finished)
+    assert load_config(run / "config.yaml") == load_config(finished / "config.yaml")
+
+
+@pytest.mark.slow
+def test_without_regular_checkpoints_each_stage_leaves_its_start(source, tmp_path):
+    run = learn(source, tmp_path / "run", train__checkpoint_every=0)
+    names = [path.stem.split("_", 2)[2] for path in sorted((run / "checkpoints").iterdir())]
+    assert names == ["coarse_000000", "fine_000000"]
+
+
+@pytest.mark.slow
+def test_no_views_to_validate_is_told(source, tmp_path, capfd):
+    short = {"train__coarse_iterations": 1, "train__fine_iterations": 1}
+    run = learn(source, tmp_path / "run", train__validate_views=0, **short)
+    told = capfd.readouterr().err
+    assert "train.validate_views is 0: validation is skipped" in told
+    assert "held-out views: \n" not in told
+    assert not (run / "validation").exists()
+    assert json.loads((run / "status.json").read_text(encoding="utf-8"))["stage"] == "done"
 
 
 @pytest.mark.slow
@@ -269,10 +312,12 @@ def test_resumed_learnt_light_equals_uninterrupted(source, tmp_path, monkeypatch
 @pytest.mark.slow
 def test_resuming_with_other_settings_is_refused(source, finished, tmp_path):
     run = shutil.copytree(finished, tmp_path / "run")
-    before = results(run)
-    with pytest.raises(UserError, match=r"train\.batch: 2 -> 3.*--config .*config\.yaml"):
+    before = everything(run)
+    with pytest.raises(UserError, match=r"\(train\.batch: 2 -> 3\).*--resume and --out alone"):
         learn(source, run, "--resume", train__batch=3)
-    assert results(run) == before
+    with pytest.raises(UserError, match=r"\(train\.batch: 2 -> 3\)"):
+        main(["--resume", "--out", str(run), "--device", "cpu", "--set", "train.batch=3"])
+    assert everything(run) == before  # status.json still says that the run is done
 
 
 @pytest.mark.slow
