@@ -72,7 +72,7 @@ class Rendered:
     """One batch of rendered views.
 
     image_a, image_b: (B, H, W, 3) scene-linear, associated with `alpha`; equal values, gradients routed to
-    A's and B's parameters. Without routing both are the same tensor.
+    A's and B's parameters. Without routing either one carries the whole gradient.
     alpha: (B, H, W) antialiased coverage.
     mesh, raster, positions, sample: what was rendered, at the supersampled resolution where that is used.
     """
