@@ -13,9 +13,6 @@ A *bordered* cubemap (6, N + 2, N + 2, C) carries a rim of the neighbours' texel
 needs no special case at an edge and is continuous across it.
 """
 
-# Warp kernels are annotated with calls (`wp.array(dtype=...)`), which mypy does not take for types.
-# mypy: disable-error-code="valid-type"
-
 from __future__ import annotations
 
 from functools import lru_cache
@@ -191,14 +188,14 @@ def _place(direction: wp.vec3, offset: wp.int32, resolution: wp.int32) -> _Place
 
 
 @wp.func
-def _bilinear(texels: wp.array(dtype=wp.vec3), at: _Place) -> wp.vec3:
+def _bilinear(texels: wp.array[wp.vec3], at: _Place) -> wp.vec3:
     top = texels[at.corner] * (1.0 - at.fx) + texels[at.corner + 1] * at.fx
     bottom = texels[at.corner + at.stride] * (1.0 - at.fx) + texels[at.corner + at.stride + 1] * at.fx
     return top * (1.0 - at.fy) + bottom * at.fy
 
 
 @wp.func
-def _bilinear_slope(texels: wp.array(dtype=wp.vec3), at: _Place, gradient: wp.vec3) -> wp.vec3:
+def _bilinear_slope(texels: wp.array[wp.vec3], at: _Place, gradient: wp.vec3) -> wp.vec3:
     """Gradient with respect to the direction, for the output gradient `gradient`."""
     a = wp.dot(texels[at.corner], gradient)
     b = wp.dot(texels[at.corner + 1], gradient)
@@ -210,7 +207,7 @@ def _bilinear_slope(texels: wp.array(dtype=wp.vec3), at: _Place, gradient: wp.ve
 
 
 @wp.func
-def _bilinear_scatter(out: wp.array(dtype=wp.vec3), at: _Place, gradient: wp.vec3) -> None:
+def _bilinear_scatter(out: wp.array[wp.vec3], at: _Place, gradient: wp.vec3) -> None:
     wp.atomic_add(out, at.corner, gradient * ((1.0 - at.fx) * (1.0 - at.fy)))
     wp.atomic_add(out, at.corner + 1, gradient * (at.fx * (1.0 - at.fy)))
     wp.atomic_add(out, at.corner + at.stride, gradient * ((1.0 - at.fx) * at.fy))
@@ -225,12 +222,12 @@ def _lower_level(level: wp.float32, count: wp.int32) -> wp.int32:
 @wp.kernel(enable_backward=False)
 def _lookup_kernel(
     start: wp.int32,
-    texels: wp.array(dtype=wp.vec3),
-    table: wp.array2d(dtype=wp.int32),
+    texels: wp.array[wp.vec3],
+    table: wp.array2d[wp.int32],
     count: wp.int32,
-    directions: wp.array(dtype=wp.vec3),
-    levels: wp.array(dtype=wp.float32),
-    out: wp.array(dtype=wp.vec3),
+    directions: wp.array[wp.vec3],
+    levels: wp.array[wp.float32],
+    out: wp.array[wp.vec3],
 ) -> None:
     i = start + wp.tid()
     level = wp.clamp(levels[i], 0.0, float(count - 1))
@@ -246,14 +243,14 @@ def _lookup_kernel(
 @wp.kernel(enable_backward=False)
 def _lookup_coordinates_kernel(
     start: wp.int32,
-    texels: wp.array(dtype=wp.vec3),
-    table: wp.array2d(dtype=wp.int32),
+    texels: wp.array[wp.vec3],
+    table: wp.array2d[wp.int32],
     count: wp.int32,
-    directions: wp.array(dtype=wp.vec3),
-    levels: wp.array(dtype=wp.float32),
-    gradient: wp.array(dtype=wp.vec3),
-    to_directions: wp.array(dtype=wp.vec3),
-    to_levels: wp.array(dtype=wp.float32),
+    directions: wp.array[wp.vec3],
+    levels: wp.array[wp.float32],
+    gradient: wp.array[wp.vec3],
+    to_directions: wp.array[wp.vec3],
+    to_levels: wp.array[wp.float32],
 ) -> None:
     i = start + wp.tid()
     level = wp.clamp(levels[i], 0.0, float(count - 1))
@@ -272,12 +269,12 @@ def _lookup_coordinates_kernel(
 @wp.kernel(enable_backward=False)
 def _lookup_texels_kernel(
     start: wp.int32,
-    table: wp.array2d(dtype=wp.int32),
+    table: wp.array2d[wp.int32],
     count: wp.int32,
-    directions: wp.array(dtype=wp.vec3),
-    levels: wp.array(dtype=wp.float32),
-    gradient: wp.array(dtype=wp.vec3),
-    to_texels: wp.array(dtype=wp.vec3),
+    directions: wp.array[wp.vec3],
+    levels: wp.array[wp.float32],
+    gradient: wp.array[wp.vec3],
+    to_texels: wp.array[wp.vec3],
 ) -> None:
     i = start + wp.tid()
     level = wp.clamp(levels[i], 0.0, float(count - 1))

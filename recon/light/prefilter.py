@@ -13,7 +13,7 @@ weights depend on nothing else, so it is a sparse matrix, built once:
   exact out to its tails.
 """
 
-# Warp kernels are annotated with calls (`wp.array(dtype=...)`) and made types, which mypy does not follow.
+# `_Lobes` is a type that Warp makes at run time, which mypy does not follow.
 # mypy: disable-error-code="valid-type, index"
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _Lobes = wp.types.vector(length=_LOBES_PER_WALK, dtype=wp.float32)
 
 
 @wp.func
-def _axis(axes: wp.array2d(dtype=wp.vec3), face: wp.int32, s: wp.float32, t: wp.float32) -> wp.vec3:
+def _axis(axes: wp.array2d[wp.vec3], face: wp.int32, s: wp.float32, t: wp.float32) -> wp.vec3:
     return axes[face, 0] + axes[face, 1] * s + axes[face, 2] * t
 
 
@@ -143,20 +143,20 @@ def _lobes(normal: wp.vec3, point: wp.vec3, alphas2: _Lobes) -> _Lobes:
 @wp.kernel(enable_backward=False)
 def _walk_kernel(
     start: wp.int32,
-    axes: wp.array2d(dtype=wp.vec3),
-    normals: wp.array(dtype=wp.vec3),
-    alphas: wp.array(dtype=wp.float32),
-    node_sizes: wp.array(dtype=wp.float32),
+    axes: wp.array2d[wp.vec3],
+    normals: wp.array[wp.vec3],
+    alphas: wp.array[wp.float32],
+    node_sizes: wp.array[wp.float32],
     leaf_depth: wp.int32,
     tail_share: wp.float32,
     tail_size: wp.float32,
     subtexel_size: wp.float32,
     subtexel_depth: wp.int32,
     fill: wp.int32,
-    first: wp.array(dtype=wp.int64),
-    counts: wp.array(dtype=wp.int64),
-    columns: wp.array(dtype=wp.int32),
-    weights: wp.array(dtype=wp.float32),
+    first: wp.array[wp.int64],
+    counts: wp.array[wp.int64],
+    columns: wp.array[wp.int32],
+    weights: wp.array[wp.float32],
 ) -> None:
     """Counts a table row's entries (`fill` = 0), or writes them, normalised, from `first` on."""
     i = start + wp.tid()
@@ -218,18 +218,18 @@ def _walk_kernel(
 @wp.kernel(enable_backward=False)
 def _filter_kernel(
     start: wp.int32,
-    axes: wp.array2d(dtype=wp.vec3),
-    normals: wp.array(dtype=wp.vec3),
+    axes: wp.array2d[wp.vec3],
+    normals: wp.array[wp.vec3],
     alphas: _Lobes,
     node_size: wp.float32,
-    bright: wp.array(dtype=wp.uint8),
-    values: wp.array(dtype=wp.vec3),
+    bright: wp.array[wp.uint8],
+    values: wp.array[wp.vec3],
     leaf_depth: wp.int32,
     tail_share: wp.float32,
     tail_size: wp.float32,
     subtexel_size: wp.float32,
     subtexel_depth: wp.int32,
-    out: wp.array2d(dtype=wp.vec3),
+    out: wp.array2d[wp.vec3],
 ) -> None:
     """Filters a pyramid's `values` around each normal by several lobes (ascending `alphas`) in one walk.
 
@@ -296,11 +296,11 @@ def _filter_kernel(
 @wp.kernel(enable_backward=False)
 def _multiply_kernel(
     start: wp.int32,
-    first: wp.array(dtype=wp.int64),
-    columns: wp.array(dtype=wp.int32),
-    weights: wp.array(dtype=wp.float32),
-    values: wp.array(dtype=wp.vec3),
-    out: wp.array(dtype=wp.vec3),
+    first: wp.array[wp.int64],
+    columns: wp.array[wp.int32],
+    weights: wp.array[wp.float32],
+    values: wp.array[wp.vec3],
+    out: wp.array[wp.vec3],
 ) -> None:
     i = start + wp.tid()
     total = wp.vec3(0.0, 0.0, 0.0)

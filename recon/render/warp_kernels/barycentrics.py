@@ -7,7 +7,6 @@ projected along d, and moving the vertices by dv_j changes them by db_i = -g_i .
 """
 
 # ruff: noqa: UP018 (a literal that a loop overwrites must be a variable to Warp: `float(0.0)`)
-# mypy: disable-error-code="operator"
 
 from __future__ import annotations
 

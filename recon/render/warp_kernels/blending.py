@@ -1,7 +1,6 @@
 """Blends a list of pixels with neighbours: out[target] += weight * (image[other] - image[target])."""
 
 # ruff: noqa: UP018 (a literal that a loop overwrites must be a variable to Warp: `float(0.0)`)
-# mypy: disable-error-code="operator"
 
 from __future__ import annotations
 

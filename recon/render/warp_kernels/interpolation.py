@@ -1,7 +1,5 @@
 """Vertex attributes at the covered pixels."""
 
-# mypy: disable-error-code="operator"
-
 from __future__ import annotations
 
 import warp as wp

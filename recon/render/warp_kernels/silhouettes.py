@@ -7,7 +7,6 @@ neighbour's centre at (1, 0), the other image axis across.
 """
 
 # ruff: noqa: RUF046, UP018 (a literal that a loop overwrites must be a variable to Warp: `float(0.0)`)
-# mypy: disable-error-code="operator"
 
 from __future__ import annotations
 

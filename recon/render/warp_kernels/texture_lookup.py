@@ -5,7 +5,6 @@ level by level keeps the chain as separate tensors, without packing it into one 
 """
 
 # ruff: noqa: RUF046, UP018 (a literal that a loop overwrites must be a variable to Warp: `float(0.0)`)
-# mypy: disable-error-code="operator"
 
 from __future__ import annotations
 

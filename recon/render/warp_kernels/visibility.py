@@ -1,7 +1,5 @@
 """Primary visibility: the nearest triangle through every pixel centre."""
 
-# mypy: disable-error-code="operator"
-
 from __future__ import annotations
 
 import warp as wp
