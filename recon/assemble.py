@@ -89,6 +89,7 @@ def coarse_settings(config: Config) -> CoarseSettings:
         config.train.coarse_iterations,
         _rates(config, config.train.learning_rate_coarse),
         config.geometry.sdf_regularizer,
+        config.geometry.normal_smoothness,
         _smoothness(config, config.regularizer.jitter),
         config.regularizer.light_grey,
     )
@@ -101,6 +102,7 @@ def fine_settings(config: Config, uv_scale: float) -> FineSettings:
         _rates(config, config.train.learning_rate_fine),
         config.material.model == "joint",
         config.geometry.laplacian,
+        config.geometry.normal_smoothness,
         _smoothness(config, config.regularizer.jitter * uv_scale),
         config.regularizer.light_grey,
     )

@@ -38,6 +38,7 @@ from recon.geometry.unwrap import unwrap
 from recon.light.fg_table import fg_table
 from recon.material.bake import bake_field
 from recon.material.channels import Channels
+from recon.material.hash_grid_kernels import hash_grid_kernels
 from recon.material.texture_maps import TextureMaps, initial_maps
 from recon.render.interface import Rasterizer
 from recon.run_folder import DONE, RunFolder
@@ -77,7 +78,10 @@ class Training:
         """Trains, exports and validates; every part is timed in run.json."""
         torch.manual_seed(self.config.seed)
         with self.record.stage("compile"):
-            seconds = compile_kernels(self.device)
+            material = self.config.material
+            features = {material.encoder(branch).hash_features for branch in (None, "a", "b")}
+            generated = [kernel for count in features for kernel in hash_grid_kernels(count).all]
+            seconds = compile_kernels(self.device, generated)
         _LOG.info("kernels ready in %.1f s (compiled at the first run, then cached)", seconds)
         with self.record.stage("load"):
             views, held_out = self._load_views()

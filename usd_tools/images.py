@@ -210,7 +210,7 @@ _silence = threading.Lock()
 
 @contextmanager
 def _silenced_libraries() -> Iterator[None]:
-    """Keeps OpenEXR from printing (C++ to stderr, bindings to stdout); its errors come as exceptions anyway."""
+    """Keeps OpenEXR from printing (C++ to stderr, bindings to stdout); errors come as exceptions anyway."""
     with _silence, redirect_stdout(io.StringIO()):
         sys.stderr.flush()
         terminal = os.dup(2)

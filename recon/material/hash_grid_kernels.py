@@ -62,6 +62,11 @@ class HashGridKernels:
     backward_points: wp.Kernel
     feature: Any
 
+    @property
+    def all(self) -> tuple[wp.Kernel, ...]:
+        """The kernels, to be compiled ahead of their first use."""
+        return self.forward, self.backward_table, self.backward_points
+
 
 @lru_cache
 def hash_grid_kernels(features: int) -> HashGridKernels:

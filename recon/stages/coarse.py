@@ -12,7 +12,7 @@ from recon.regularizers import sdf_weight
 from recon.render.render_views import Rendered
 from recon.schedules import schedule
 from recon.stages.coarse_scene import CoarseScene
-from recon.stages.regularization import SmoothnessSettings, light_terms, smoothness_terms
+from recon.stages.regularization import SmoothnessSettings, light_terms, normal_terms, smoothness_terms
 from recon.stages.run_stage import Stage
 
 
@@ -20,12 +20,14 @@ from recon.stages.run_stage import Stage
 class CoarseSettings:
     """rates: base learning rate per part ("geometry", "a", "b" or "joint", "light").
 
-    sdf_weights: of the SDF sign entropy, at the start and at the end. light_grey: of the grey-world prior.
+    sdf_weights: of the SDF sign entropy, at the start and at the end. normal_smoothness: weight against
+    normals that differ across an edge. light_grey: of the grey-world prior.
     """
 
     iterations: int
     rates: dict[str, float]
     sdf_weights: tuple[float, float]
+    normal_smoothness: float
     smoothness: SmoothnessSettings
     light_grey: float
 
@@ -54,6 +56,7 @@ def coarse_stage(scene: CoarseScene, light: EnvironmentLight, settings: CoarseSe
         weight = sdf_weight(iteration, settings.iterations, start, end)
         return {
             "sdf_sign": weight * scene.geometry.sign_regularizer(),
+            **normal_terms(rendered.mesh, settings.normal_smoothness),
             **smoothness_terms(settings.smoothness, rendered, iteration),
             **light_terms(light, settings.light_grey),
         }

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from recon.geometry.laplacian import UniformLaplacian, laplacian_difference
+from recon.geometry.laplacian import UniformLaplacian, adjacent_faces, laplacian_difference
 from recon.light.environment import EnvironmentLight
 from recon.optimizers import LearntPart, ScheduledOptimizers
 from recon.render.render_views import Rendered
 from recon.schedules import schedule
 from recon.stages.fine_scene import FineScene
-from recon.stages.regularization import SmoothnessSettings, light_terms, smoothness_terms
+from recon.stages.regularization import SmoothnessSettings, light_terms, normal_terms, smoothness_terms
 from recon.stages.run_stage import Stage
 
 
@@ -21,13 +21,14 @@ class FineSettings:
     """rates: base learning rate per part ("geometry", "a", "b", "light").
 
     joint: all maps follow the baseline's schedule. laplacian: weight of the change of the mesh's Laplacian.
-    light_grey: of the grey-world prior.
+    normal_smoothness: weight against normals that differ across an edge. light_grey: of the grey-world prior.
     """
 
     iterations: int
     rates: dict[str, float]
     joint: bool
     laplacian: float
+    normal_smoothness: float
     smoothness: SmoothnessSettings
     light_grey: float
 
@@ -51,12 +52,14 @@ def fine_stage(scene: FineScene, light: EnvironmentLight, settings: FineSettings
     )
     start = scene.start.vertices
     laplacian = UniformLaplacian(scene.start.faces, len(start))
+    pairs = adjacent_faces(scene.start.faces)
 
     def regularize(rendered: Rendered, iteration: int) -> dict[str, Tensor]:
         terms = smoothness_terms(settings.smoothness, rendered, iteration)
         if scene.offsets.requires_grad:
             change = laplacian_difference(laplacian, rendered.mesh.vertices, start)
             terms["laplacian"] = settings.laplacian * change
+            terms |= normal_terms(rendered.mesh, settings.normal_smoothness, pairs)
         return terms | light_terms(light, settings.light_grey)
 
     return Stage("fine", settings.iterations, scene, optimizers, regularize, after_step=scene.maps.clamp_)

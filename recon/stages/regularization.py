@@ -1,4 +1,4 @@
-"""Regularizing terms that both stages share: material smoothness and grey light."""
+"""Regularizing terms that both stages share: smooth material, smooth surface and grey light."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from recon.geometry.laplacian import adjacent_faces, normal_consistency
+from recon.geometry.mesh import Mesh
 from recon.light.environment import EnvironmentLight
 from recon.regularizers import grey_world, jittered_smoothness, ramp
 from recon.render.render_views import Rendered
@@ -48,6 +50,17 @@ def smoothness_terms(settings: SmoothnessSettings, rendered: Rendered, iteration
         "albedo_smoothness": settings.albedo * weight * smoothness.albedo,
         "material_smoothness": settings.material * weight * smoothness.roughness_metallic,
     }
+
+
+def normal_terms(mesh: Mesh, weight: float, pairs: Tensor | None = None) -> dict[str, Tensor]:
+    """Weighted difference of the normals of adjacent faces; `pairs` where the topology is fixed.
+
+    What noise leaves in the surface blurs reflections, and a blurred reflection reads as roughness.
+    """
+    if weight == 0.0:
+        return {}
+    pairs = adjacent_faces(mesh.faces) if pairs is None else pairs
+    return {"normal_smoothness": weight * normal_consistency(mesh.vertices, mesh.faces, pairs)}
 
 
 def light_terms(light: EnvironmentLight, grey_weight: float) -> dict[str, Tensor]:

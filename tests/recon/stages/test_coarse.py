@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
+from recon.geometry.laplacian import adjacent_faces, normal_consistency
 from recon.regularizers import sdf_weight
 from recon.stages.coarse import CoarseSettings, coarse_stage
 from recon.stages.run_stage import run_stage
@@ -21,7 +24,7 @@ from tests.recon.stages.scenes import (
 
 
 def settings(iterations: int = 1000, smoothness=SMOOTHNESS) -> CoarseSettings:
-    return CoarseSettings(iterations, RATES, (0.2, 0.01), smoothness, 0.005)
+    return CoarseSettings(iterations, RATES, (0.2, 0.01), 0.0, smoothness, 0.005)
 
 
 def test_rates_follow_method():
@@ -96,6 +99,27 @@ def test_smoothness_of_weight_zero_is_not_looked_up():
     stage = coarse_stage(scene, known_light(), settings(smoothness=NO_SMOOTHNESS))
     rendered = problem.render(scene, torch.tensor([0]))
     assert set(stage.regularize(rendered, 500)) == {"sdf_sign"}
+
+
+def test_normal_smoothness_pulls_a_rough_surface_smooth():
+    scene, problem = coarse_scene(), setup()
+    plain = settings(smoothness=NO_SMOOTHNESS)
+    weighted = replace(plain, normal_smoothness=0.5)
+    with torch.no_grad():
+        generator = torch.Generator().manual_seed(1)
+        scene.geometry.sdf += 0.2 * torch.randn(scene.geometry.sdf.shape, generator=generator)
+    rendered = problem.render(scene, torch.tensor([0]))
+    assert "normal_smoothness" not in coarse_stage(scene, known_light(), plain).regularize(rendered, 0)
+    term = coarse_stage(scene, known_light(), weighted).regularize(rendered, 0)["normal_smoothness"]
+    mesh = rendered.mesh
+    pairs = adjacent_faces(mesh.faces)
+    torch.testing.assert_close(term, 0.5 * normal_consistency(mesh.vertices, mesh.faces, pairs))
+    term.backward()
+    with torch.no_grad():
+        scene.geometry.sdf -= 0.05 * scene.geometry.sdf.grad / scene.geometry.sdf.grad.abs().max()
+        mesh = scene.mesh()
+        smoother = normal_consistency(mesh.vertices, mesh.faces, adjacent_faces(mesh.faces))
+    assert float(smoother) < float(term) / 0.5
 
 
 def test_scene_samples_the_field_at_the_surface():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from recon.geometry.laplacian import UniformLaplacian
+from recon.geometry.laplacian import UniformLaplacian, adjacent_faces, normal_consistency
 from recon.geometry.mesh import Mesh, mesh_from_obj, smooth_normals
 from recon.stages.fine import FineSettings, fine_stage
 from recon.stages.fine_scene import FineScene
@@ -26,7 +28,7 @@ from tests.shapes import uv_sphere
 
 
 def settings(iterations: int = 1000, *, joint: bool = False, smoothness=NO_SMOOTHNESS) -> FineSettings:
-    return FineSettings(iterations, RATES, joint, 50.0, smoothness, 0.005)
+    return FineSettings(iterations, RATES, joint, 50.0, 0.0, smoothness, 0.005)
 
 
 def artists_mesh() -> Mesh:
@@ -189,7 +191,7 @@ def test_stage_keeps_maps_in_range(movable):
     problem, scene = setup(), fine_scene(movable=movable)
     rates = RATES | {"a": 5.0, "b": 50.0, "geometry": 0.001}
     before = scene.maps.map_a.detach().clone()
-    stage = fine_stage(scene, problem.light, FineSettings(4, rates, False, 50.0, NO_SMOOTHNESS, 0.0))
+    stage = fine_stage(scene, problem.light, FineSettings(4, rates, False, 50.0, 0.0, NO_SMOOTHNESS, 0.0))
     run_stage(stage, problem, lambda result: None)
     a, b = scene.maps.map_a.detach(), scene.maps.map_b.detach()
     assert not torch.equal(a, before)
@@ -197,3 +199,15 @@ def test_stage_keeps_maps_in_range(movable):
     torch.testing.assert_close(a[..., 3:].norm(dim=-1), torch.ones(a.shape[:2]))
     assert b[..., 0].min() >= 0.03 and b.max() <= 1.0 and b.min() >= 0.0
     assert bool((scene.offsets != 0.0).any()) == movable
+
+
+def test_normal_smoothness_of_a_movable_mesh():
+    scene, problem = fine_scene(), setup()
+    stage = fine_stage(scene, known_light(), replace(settings(), normal_smoothness=2.0))
+    with torch.no_grad():
+        scene.offsets += 0.01 * torch.randn(scene.offsets.shape, generator=torch.Generator().manual_seed(3))
+        mesh = scene.mesh()
+        terms = stage.regularize(problem.render(scene, torch.tensor([0])), 0)
+    expected = 2.0 * normal_consistency(mesh.vertices, mesh.faces, adjacent_faces(mesh.faces))
+    torch.testing.assert_close(terms["normal_smoothness"], expected)
+    assert float(expected) > 0.0

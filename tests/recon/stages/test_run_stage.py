@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 def stage_for(problem: TrainingSetup, iterations: int = 6) -> Stage:
-    settings = FineSettings(iterations, RATES, False, 1.0, NO_SMOOTHNESS, 0.005)
+    settings = FineSettings(iterations, RATES, False, 1.0, 0.0, NO_SMOOTHNESS, 0.005)
     return fine_stage(fine_scene(), problem.light, settings)
 
 
