@@ -143,18 +143,6 @@ def read_views(frames: Sequence[Frame], resolution: int | None, *, needs_backgro
     )
 
 
-def refuse_cameras_within(frames: Sequence[Frame], low: Matrix, high: Matrix) -> None:
-    """Raises a `UserError` for the first camera inside the object's bounds, `low` (3,) to `high` (3,)."""
-    for frame in frames:
-        origin = frame.camera_to_world[:3, 3]
-        if bool(np.all(origin > low) and np.all(origin < high)):
-            where = ", ".join(f"{value:.3g}" for value in origin)
-            raise UserError(
-                f"{frame.image}: its camera at ({where}) is inside the object's bounds; "
-                "move it out or leave the frame out"
-            )
-
-
 def log_camera_distances(views: Views, label: str) -> None:
     """Says how far the cameras are from the origin, where the object is expected."""
     if len(views):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from recon.data.frames import Frame, numbers, refuse_cameras_within
+from recon.data.frames import Frame
 from recon.data.nerf import read_json, read_transforms
 from usd_tools.errors import UserError
 
@@ -15,8 +15,7 @@ def own_frames(folder: Path, split: str) -> list[Frame]:
     """Frames of `split` ("train", "test"); a dataset without held-out frames has an empty "test".
 
     Raises:
-        UserError: the dataset is of a later version, incomplete or malformed, or a camera stands inside the
-            object.
+        UserError: the dataset is of a later version, incomplete or malformed.
     """
     info = read_json(folder / "dataset.json")
     version = info.get("schema_version")
@@ -28,11 +27,4 @@ def own_frames(folder: Path, split: str) -> list[Frame]:
     path = folder / f"transforms_{split}.json"
     if split == "test" and not path.exists():
         return []
-    frames = read_transforms(path, prefer_hdr=True)
-    if info.get("object_bounds") is not None:
-        where = f"{folder / 'dataset.json'}: object_bounds"
-        bounds = numbers(info["object_bounds"], where)
-        if bounds.shape != (2, 3):
-            raise UserError(f"{where}: expected two corners of three numbers, lowest first")
-        refuse_cameras_within(frames, bounds[0], bounds[1])
-    return frames
+    return read_transforms(path, prefer_hdr=True)

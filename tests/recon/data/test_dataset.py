@@ -294,13 +294,6 @@ def test_folders_that_cannot_be_used(tmp_path):
     assert "camera_angle_x" in refusal(tmp_path)
 
 
-def test_a_camera_inside_the_object(tmp_path):
-    write_own(tmp_path, object_bounds=[[-0.9, -0.5, -0.5], [0.9, 0.5, 0.5]])
-    load_views(tmp_path)
-    edit_frame(tmp_path, transform_matrix=z_up(look_at_origin(np.array([0.2, 0.1, 0.3]))))
-    assert "1.exr: its camera at (0.2, 0.1, 0.3) is inside" in refusal(tmp_path)
-
-
 def test_llff_that_cannot_be_used(tmp_path):
     write_llff(tmp_path, 3)
     (tmp_path / "masks" / "001.png").unlink()
