@@ -119,7 +119,7 @@ def test_normal_smoothness_pulls_a_rough_surface_smooth():
         scene.geometry.sdf -= 0.05 * scene.geometry.sdf.grad / scene.geometry.sdf.grad.abs().max()
         mesh = scene.mesh()
         smoother = normal_consistency(mesh.vertices, mesh.faces, adjacent_faces(mesh.faces))
-    assert float(smoother) < float(term) / 0.5
+    assert float(smoother) < float(term.detach()) / 0.5
 
 
 def test_scene_samples_the_field_at_the_surface():
