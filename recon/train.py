@@ -201,6 +201,7 @@ class Training:
                 image_every=train.image_every,
                 checkpoint_every=train.checkpoint_every,
                 save=save,
+                summary=self.config.to_yaml(),
                 start=first,
             )
             opened.enter_context(reporter)

@@ -18,7 +18,8 @@ class StageReporter:
 
     log_every: iterations between fetches of the scalars, which the bar then shows. image_every and
     checkpoint_every: iterations between pictures and checkpoints; 0 for none. save: writes a checkpoint after
-    so many iterations. start: iterations that an earlier run has done.
+    so many iterations. summary: text to log beside the curves, such as the settings. start: iterations that
+    an earlier run has done.
     """
 
     def __init__(
@@ -30,6 +31,7 @@ class StageReporter:
         image_every: int,
         checkpoint_every: int,
         save: Callable[[int], object],
+        summary: str,
         start: int = 0,
     ) -> None:
         self._stage = stage
@@ -39,6 +41,7 @@ class StageReporter:
         self._save = save
         folder = run.tensorboard / stage.name
         self._log = TensorBoardLog(folder, flush_every=log_every, first_step=start)
+        self._log.text("settings", summary, start)
         self._bar = TrainingBar(stage.name, stage.iterations, start)
         run.report(stage.name, start, stage.iterations)
 

@@ -130,7 +130,14 @@ def test_whole_loop(source, tmp_path):
         names = {"mesh.obj", "mesh.mtl", "probe.exr", *(f"{channel}.png" for channel in CHANNELS)}
         assert {path.name for path in folder.iterdir()} == names
         assert read_image(folder / "albedo.png").shape == (64, 64, 3)
-    assert list((run / "tensorboard").rglob("events.out.tfevents.*"))
+    for stage, branches in (("coarse", {"a", "b"}), ("fine", {"a", "b"})):
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+        events = EventAccumulator(str(run / "tensorboard" / stage)).Reload().Tags()
+        for branch in branches:
+            assert {f"loss/{branch}", f"rate/{branch}"} <= set(events["scalars"])
+        assert {"rate/geometry", "loss/material_smoothness"} <= set(events["scalars"])
+        assert "settings/text_summary" in events["tensors"]
     assert load_config(run / "config.yaml").train.coarse_iterations == 20
     assert (run / "dataset.json").read_bytes() == (source.dataset / "dataset.json").read_bytes()
     status = json.loads((run / "status.json").read_text(encoding="utf-8"))
