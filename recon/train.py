@@ -31,6 +31,7 @@ from recon.checkpoints import Checkpoint, Checkpoints
 from recon.config import Config, differences, load_config, with_values
 from recon.data.dataset import load_views
 from recon.data.views import Views
+from recon.determinism import deterministic_on_cpu
 from recon.export import export_asset
 from recon.geometry.known_mesh import load_known_mesh
 from recon.geometry.mesh import Mesh
@@ -269,7 +270,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 _LOG.info("%s: the run is finished, there is nothing to resume", run.path)
                 return
         run.save_config(config)
-        Training(config, run, device, options.backend).execute(resume=options.resume)
+        with deterministic_on_cpu(device):
+            Training(config, run, device, options.backend).execute(resume=options.resume)
         _LOG.info("done: %s", run.mesh / "mesh.obj")
 
 
