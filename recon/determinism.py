@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -20,12 +21,13 @@ def deterministic_on_cpu(device: torch.device) -> Iterator[None]:
         return
     enabled = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    fill = torch.utils.deterministic.fill_uninitialized_memory
+    debugging: Any = torch.utils.deterministic  # its attribute is made at run time, unseen by type checkers
+    fill = debugging.fill_uninitialized_memory
     torch.use_deterministic_algorithms(True, warn_only=True)
     # Meant for debugging: it would write every buffer once more.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    debugging.fill_uninitialized_memory = False
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
-        torch.utils.deterministic.fill_uninitialized_memory = fill
+        debugging.fill_uninitialized_memory = fill
