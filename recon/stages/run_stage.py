@@ -71,11 +71,10 @@ class TrainingSetup:
         self.batch = batch
         self.samples = samples
         self.seed = seed
-        self._fixed_light = None if light.is_trainable else light.prefilter()
 
     def prefiltered_light(self) -> PrefilteredLight:
         """The light to shade with; made once where it is known, anew with its gradient where it is learnt."""
-        return self._fixed_light or self.light.prefilter()
+        return self.light.prefilter()
 
     def render(self, scene: Scene, views: Tensor) -> Rendered:
         """Renders the training views of indices `views` (B,), gradients routed as the objective asks."""
