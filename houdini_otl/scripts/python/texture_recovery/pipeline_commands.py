@@ -1,0 +1,224 @@
+"""The pipeline's commands as argument lists, for subprocesses, farms and TOPs alike. Standard library only.
+
+Every list starts with the training Python and `-E`: it ignores PYTHONPATH and PYTHONHOME, which point into
+Houdini. So the same list works in Houdini's own process, on a farm machine and in a shell.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+STEPS = ("render", "convert", "train", "import", "compare")
+
+
+@dataclass(frozen=True)
+class Training:
+    """Where training lives. python: of the environment that has the project installed. root: the clone."""
+
+    python: str
+    root: str
+
+    def script(self, name: str) -> list[str]:
+        """The start of a command of usd_tools, such as `usd_to_llff`."""
+        return [self.python, "-E", str(Path(self.root) / "usd_tools" / f"{name}.py")]
+
+    def config(self, name: str) -> str:
+        """The path of a settings file that comes with the project, such as `cpu.yaml`."""
+        return str(Path(self.root) / "recon" / "configs" / name)
+
+
+@dataclass(frozen=True)
+class JobFolder:
+    """Where one recovery keeps its files: the exported stage and what each step writes."""
+
+    path: Path
+
+    @property
+    def stage(self) -> Path:
+        return self.path / "stage.usd"
+
+    @property
+    def renders(self) -> Path:
+        return self.path / "renders"
+
+    @property
+    def dataset(self) -> Path:
+        return self.path / "dataset"
+
+    @property
+    def run(self) -> Path:
+        return self.path / "run"
+
+    @property
+    def recovered(self) -> Path:
+        return self.path / "recovered.usda"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One recovery from a stage to its report.
+
+    folder: see `JobFolder`. stage: USD file. camera, object_path: prim paths; None where the stage has only
+    one. variants: `SET=CHOICE`. frames: SPEC such as `1:50`; None for the stage's own. resolution, samples:
+    of the renders; None for the stage's. renderer: `husk` or `mitsuba`. color_space: of the renders; None
+    to guess. test_every: every so manieth frame is held out. config: settings file; settings: `KEY=VALUE`.
+    """
+
+    folder: JobFolder
+    stage: str
+    camera: str | None = None
+    object_path: str | None = None
+    variants: Sequence[str] = ()
+    frames: str | None = None
+    resolution: tuple[int, int] | None = None
+    samples: int | None = None
+    renderer: str = "husk"
+    color_space: str | None = None
+    test_every: int = 8
+    config: str | None = None
+    settings: Sequence[str] = ()
+    device: str = "auto"
+
+    def commands(self, training: Training) -> dict[str, list[str]]:
+        """All commands by step, in the order of STEPS."""
+        folder = self.folder
+        return {
+            "render": render_command(
+                training,
+                self.stage,
+                folder.renders,
+                renderer=self.renderer,
+                camera=self.camera,
+                frames=self.frames,
+                resolution=self.resolution,
+                samples=self.samples,
+            ),
+            "convert": convert_command(
+                training,
+                self.stage,
+                folder.renders,
+                folder.dataset,
+                camera=self.camera,
+                object_path=self.object_path,
+                variants=self.variants,
+                frames=self.frames,
+                test_every=self.test_every,
+                color_space=self.color_space,
+            ),
+            "train": train_command(
+                training,
+                folder.dataset,
+                folder.run,
+                config=self.config,
+                settings=self.settings,
+                device=self.device,
+            ),
+            "import": import_command(
+                training, folder.run, folder.recovered, stage=self.stage, object_path=self.object_path
+            ),
+            "compare": compare_command(training, folder.run, folder.dataset, folder.report),
+        }
+
+
+def render_command(
+    training: Training,
+    stage: str | PurePath,
+    out: str | PurePath,
+    *,
+    renderer: str = "husk",
+    camera: str | None = None,
+    frames: str | None = None,
+    resolution: tuple[int, int] | None = None,
+    samples: int | None = None,
+) -> list[str]:
+    """Renders the frames of `stage` into the folder `out`; husk is found on PATH or in $HFS/bin."""
+    command = [*training.script("render_turntable"), str(stage), "--out", str(out), "--renderer", renderer]
+    command += _option("--camera", camera) + _option("--frames", frames)
+    command += _option("--resolution", resolution and f"{resolution[0]}x{resolution[1]}")
+    return command + _option("--samples", samples)
+
+
+def convert_command(
+    training: Training,
+    stage: str | PurePath,
+    images: str | PurePath,
+    out: str | PurePath,
+    *,
+    camera: str | None = None,
+    object_path: str | None = None,
+    variants: Sequence[str] = (),
+    frames: str | None = None,
+    test_every: int | None = None,
+    color_space: str | None = None,
+    ground_truth: bool = True,
+) -> list[str]:
+    """Makes the dataset `out` of the stage and its renders (a folder or a pattern)."""
+    command = [*training.script("usd_to_llff"), str(stage), "--images", str(images), "--out", str(out)]
+    command += _option("--camera", camera) + _option("--object", object_path)
+    for variant in variants:
+        command += ["--variant", variant]
+    command += _option("--frames", frames) + _option("--test-every", test_every)
+    command += _option("--colorspace", color_space)
+    return command if ground_truth else [*command, "--no-ground-truth"]
+
+
+def train_command(
+    training: Training,
+    dataset: str | PurePath,
+    out: str | PurePath,
+    *,
+    config: str | None = None,
+    settings: Sequence[str] = (),
+    device: str = "auto",
+) -> list[str]:
+    """Trains on `dataset` into the run folder `out`; its status.json tells the progress."""
+    command = [training.python, "-E", "-m", "recon.train", *_option("--config", config)]
+    command += ["--data", str(dataset), "--out", str(out), "--device", device]
+    return command + (["--set", *settings] if settings else [])
+
+
+def resume_command(training: Training, run: str | PurePath, *, device: str = "auto") -> list[str]:
+    """Goes on with an interrupted run from its last checkpoint."""
+    return [training.python, "-E", "-m", "recon.train", "--out", str(run), "--resume", "--device", device]
+
+
+def import_command(
+    training: Training,
+    run: str | PurePath,
+    out: str | PurePath,
+    *,
+    stage: str | PurePath | None = None,
+    object_path: str | None = None,
+) -> list[str]:
+    """Writes the run as a USD layer, over `stage` or (without one) alone."""
+    command = [*training.script("import_materials"), str(run), "--out", str(out)]
+    return command + _option("--stage", stage) + (_option("--object", object_path) if stage else [])
+
+
+def compare_command(
+    training: Training, recovered: str | PurePath, truth: str | PurePath, out: str | PurePath
+) -> list[str]:
+    """Compares a run (or USD file) with a dataset (or stage); `out` holds metrics.json and index.html."""
+    return [*training.script("compare_textures"), str(recovered), str(truth), "--out", str(out)]
+
+
+def command_environment(base: Mapping[str, str] | None = None, *, husk: bool = False) -> dict[str, str]:
+    """The environment to start a command in: `base` (this process's) without Houdini's Python.
+
+    husk: the command starts husk, which needs the plug-ins that PXR_PLUGINPATH_NAME names; for the training
+    Python they are built against another USD.
+    """
+    base = os.environ if base is None else base
+    foreign = {"PYTHONHOME", "PYTHONPATH"} | (set() if husk else {"PXR_PLUGINPATH_NAME"})
+    return {name: value for name, value in base.items() if name not in foreign}
+
+
+def _option(name: str, value: object) -> list[str]:
+    return [] if value in (None, "") else [name, str(value)]
