@@ -1,12 +1,10 @@
-"""Which frames, and which picture belongs to each."""
+"""Which frames are converted, and which of them are held out."""
 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 from usd_tools.errors import UserError
 
@@ -15,7 +13,6 @@ LARGEST_COUNT = 100_000
 
 _NUMBER = r"[+-]?\d+(?:\.\d+)?"
 _RANGE = re.compile(rf"({_NUMBER}):({_NUMBER})(?::({_NUMBER}))?")
-_IMAGE_SUFFIXES = (".exr", ".png", ".jpg", ".jpeg")
 
 
 def parse_frames(spec: str, option: str = "--frames") -> list[float]:
@@ -72,91 +69,6 @@ def split_frames(selected: Iterable[float], test_spec: str | None, test_every: i
             "no training frame is left: hold out fewer (--test-frames, --test-every), select more"
         )
     return Split(tuple(frames), frozenset(test))
-
-
-def find_pictures(images: str) -> dict[int, Path]:
-    """The pictures of a sequence by frame number.
-
-    images: a folder with one sequence (`NAME.0001.exr`, the trailing number is the frame), or a pattern with
-        one of `%04d`, `####`, `$F4`, `<F4>` (`$F`, `<F>`, `%d`: any number of digits) in the file's name.
-
-    Raises:
-        UserError: there are none, or the folder holds more than one sequence.
-    """
-    path = Path(images)
-    return _sequence_in(path) if path.is_dir() else _matches_of(path)
-
-
-def _sequence_in(folder: Path) -> dict[int, Path]:
-    sequences: dict[tuple[str, str], dict[int, Path]] = defaultdict(dict)
-    for path in sorted(folder.iterdir()):
-        match = re.fullmatch(r"(.*?)(\d+)", path.stem)
-        if match and path.suffix.lower() in _IMAGE_SUFFIXES and not path.name.startswith("."):
-            _add(sequences[match[1], path.suffix], int(match[2]), path)
-    if not sequences:
-        raise UserError(f"--images {folder}: no numbered pictures (.exr, .png, .jpg) in it; check the folder")
-    if len(sequences) > 1:
-        names = ", ".join(f"{prefix}####{suffix}" for prefix, suffix in sorted(sequences))
-        raise UserError(f"--images {folder}: holds several sequences ({names}); give one as a pattern")
-    return next(iter(sequences.values()))
-
-
-_TOKENS = re.compile(r"%0?(?P<printf>\d*)d|(?P<hashes>#+)|\$F(?P<houdini>\d?)|<F(?P<angle>\d?)>")
-
-
-def _matches_of(pattern: Path) -> dict[int, Path]:
-    tokens = list(_TOKENS.finditer(pattern.name))
-    if len(tokens) != 1:
-        raise UserError(
-            f"--images {pattern}: expected an existing folder, or a file name with one frame number "
-            "as %04d, ####, $F4 or <F4>"
-        )
-    token = tokens[0]
-    digits = len(token["hashes"] or "") or int(token["printf"] or token["houdini"] or token["angle"] or 0)
-    before, after = pattern.name[: token.start()], pattern.name[token.end() :]
-    # Padded to `digits`; frames that need more digits simply have more.
-    number = rf"\d{{{digits}}}|[1-9]\d{{{digits},}}" if digits else r"\d+"
-    name = re.compile(f"{re.escape(before)}({number}){re.escape(after)}")
-    pictures: dict[int, Path] = {}
-    if pattern.parent.is_dir():
-        for path in sorted(pattern.parent.iterdir()):
-            if match := name.fullmatch(path.name):
-                _add(pictures, int(match[1]), path)
-    if not pictures:
-        raise UserError(f"--images {pattern}: no file has such a name; check folder and pattern")
-    return pictures
-
-
-def _add(pictures: dict[int, Path], number: int, path: Path) -> None:
-    if number in pictures:
-        raise UserError(f"{path}: frame {number} exists twice, also as {pictures[number].name}; remove one")
-    pictures[number] = path
-
-
-def match_pictures(
-    frames: Iterable[float], pictures: dict[int, Path], images: str, complete: bool
-) -> list[Path]:
-    """The picture of each frame.
-
-    complete: whether the pictures must be exactly these frames; otherwise others may lie beside them.
-
-    Raises:
-        UserError: frames without picture, or pictures without frame (named).
-    """
-    frames = list(frames)
-    missing = [frame for frame in frames if frame not in pictures]
-    extra = sorted(set(pictures).difference(frames)) if complete else []
-    if missing or extra:
-        told = []
-        if missing:
-            told.append(f"no picture of {len(missing)} frames ({format_frames(missing)})")
-        if extra:
-            told.append(f"{len(extra)} pictures that are no frame of the stage ({format_frames(extra)})")
-        raise UserError(
-            f"--images {images}: {' and '.join(told)}; {len(frames)} frames and {len(pictures)} pictures: "
-            "render the missing ones or select with --frames"
-        )
-    return [pictures[int(frame)] for frame in frames]
 
 
 def format_frames(frames: Iterable[float]) -> str:

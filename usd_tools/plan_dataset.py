@@ -15,10 +15,11 @@ from usd_tools import stage as stages
 from usd_tools.dataset import SCHEMA_VERSION, number, rows
 from usd_tools.dataset_job import DatasetJob, FrameJob, GroundTruthJob, ProbeJob
 from usd_tools.errors import UserError
-from usd_tools.frames import Split, find_pictures, match_pictures, parse_frames, split_frames
+from usd_tools.frames import Split, parse_frames, split_frames
 from usd_tools.matrices import Matrix, nearest_rotation, transform_normals, transform_points
 from usd_tools.normalization import pose_to_dataset, rotation_of, stage_to_dataset
 from usd_tools.obj import ObjMesh
+from usd_tools.picture_sequences import find_pictures, match_pictures
 from usd_tools.winding import is_inside
 
 log = logging.getLogger(__name__)
@@ -105,7 +106,7 @@ def _frames_and_pictures(stage: Any, camera: Any, request: Request) -> tuple[Spl
     if request.frames is not None:
         selected = parse_frames(request.frames)
     else:
-        selected = stages.stage_frames(stage, camera) or [float(frame) for frame in sorted(pictures)]
+        selected = stages.stage_frames(stage, camera) or sorted(pictures)
     split = split_frames(selected, request.test_frames, request.test_every)
     complete = request.frames is None
     return split, match_pictures(split.frames, pictures, request.images, complete)
