@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from usd_tools.errors import UserError
-from usd_tools.matrices import Matrix, column_matrix
+from usd_tools.matrices import Matrix, column_matrix, row_matrix
+from usd_tools.stage import value_at, world_matrix
 
 APERTURE_POLICIES = (
     "expandAperture",
@@ -24,6 +25,7 @@ class Lens:
     """Apertures, offsets and focal length in one unit (USD: tenths of a stage unit).
 
     policy: UsdRender's aspectRatioConformPolicy: what gives way where aperture and picture differ in shape.
+    pixel_aspect: width over height of a pixel; `adjustPixelAspectRatio` takes whatever fits instead.
     """
 
     focal_length: float
@@ -32,11 +34,12 @@ class Lens:
     horizontal_offset: float = 0.0
     vertical_offset: float = 0.0
     policy: str = "expandAperture"
+    pixel_aspect: float = 1.0
 
     def intrinsics(self, width: int, height: int) -> tuple[float, float, float, float]:
         """fx, fy, cx, cy in pixels, measured from the top-left edge of a width x height picture."""
         horizontal, vertical = conformed_aperture(
-            self.horizontal_aperture, self.vertical_aperture, width / height, self.policy
+            self.horizontal_aperture, self.vertical_aperture, self.pixel_aspect * width / height, self.policy
         )
         return (
             self.focal_length / horizontal * width,
@@ -49,7 +52,7 @@ class Lens:
 def conformed_aperture(
     horizontal: float, vertical: float, aspect: float, policy: str = "expandAperture"
 ) -> tuple[float, float]:
-    """Both apertures after they were fitted to a picture's width / height, as UsdRenderSettings tells it."""
+    """Both apertures after they were fitted to a picture of shape `aspect`, as UsdRenderSettings tells it."""
     if policy == "adjustPixelAspectRatio":
         return horizontal, vertical
     wider = aspect > horizontal / vertical  # the picture is wider than the aperture
@@ -62,29 +65,32 @@ def conformed_aperture(
     return (vertical * aspect, vertical) if adjust_width else (horizontal, horizontal / aspect)
 
 
-def read_lens(camera: Any, time: float, policy: str = "expandAperture") -> Lens:
+def read_lens(camera: Any, time: float, policy: str = "expandAperture", pixel_aspect: float = 1.0) -> Lens:
     """The lens of a UsdGeom.Camera at `time`.
 
     Raises:
-        UserError: the camera is orthographic, or a figure of it is not positive.
+        UserError: the camera is orthographic, or a figure of it is missing or cannot be a lens's.
     """
     from pxr import UsdGeom
 
     path = camera.GetPath()
-    if camera.GetProjectionAttr().Get(time) == UsdGeom.Tokens.orthographic:
+    if value_at(camera.GetProjectionAttr(), time) == UsdGeom.Tokens.orthographic:
         raise UserError(f"{path}: is an orthographic camera; expected a perspective one (--camera)")
     lens = Lens(
-        float(camera.GetFocalLengthAttr().Get(time)),
-        float(camera.GetHorizontalApertureAttr().Get(time)),
-        float(camera.GetVerticalApertureAttr().Get(time)),
-        float(camera.GetHorizontalApertureOffsetAttr().Get(time)),
-        float(camera.GetVerticalApertureOffsetAttr().Get(time)),
+        float(value_at(camera.GetFocalLengthAttr(), time)),
+        float(value_at(camera.GetHorizontalApertureAttr(), time)),
+        float(value_at(camera.GetVerticalApertureAttr(), time)),
+        float(value_at(camera.GetHorizontalApertureOffsetAttr(), time)),
+        float(value_at(camera.GetVerticalApertureOffsetAttr(), time)),
         policy,
+        pixel_aspect,
     )
     for name in ("focal_length", "horizontal_aperture", "vertical_aperture"):
         value = getattr(lens, name)
         if not (np.isfinite(value) and value > 0):
             raise UserError(f"{path}: its {name.replace('_', ' ')} is {value:g}; expected a positive number")
+    if not np.isfinite([lens.horizontal_offset, lens.vertical_offset]).all():
+        raise UserError(f"{path}: its aperture offsets are not finite; expected numbers")
     return lens
 
 
@@ -95,22 +101,16 @@ def camera_to_world(camera: Any, time: float) -> Matrix:
     back along its x axis: the rotation is proper and orthonormal.
 
     Raises:
-        UserError: the transform is singular or not finite.
+        UserError: the transform is singular, not finite, or missing at `time`.
     """
-    from pxr import Gf, UsdGeom
+    from pxr import Gf
 
-    matrix = UsdGeom.Xformable(camera).ComputeLocalToWorldTransform(time)
-    values = column_matrix(matrix)
-    if not np.isfinite(values).all() or abs(np.linalg.det(values[:3, :3])) < 1e-30:
-        raise UserError(
-            f"{camera.GetPath()}: its transform at frame {time:g} is singular; expected a camera pose"
-        )
     frustum = Gf.Frustum()
-    frustum.SetPositionAndRotationFromMatrix(matrix)
+    frustum.SetPositionAndRotationFromMatrix(row_matrix(world_matrix(camera.GetPrim(), time)))
     return column_matrix(frustum.ComputeViewInverse())
 
 
 def clipping_range(camera: Any, time: float) -> tuple[float, float]:
     """Near and far in stage units."""
-    near, far = camera.GetClippingRangeAttr().Get(time)
+    near, far = value_at(camera.GetClippingRangeAttr(), time)
     return float(near), float(far)

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from usd_tools.cameras import APERTURE_POLICIES
 from usd_tools.errors import UserError
 from usd_tools.files import is_url
 from usd_tools.matrices import Matrix, column_matrix, transform_normals, transform_points, unit
@@ -180,6 +179,8 @@ def aperture_policy(stage: Any) -> str:
     """
     from pxr import UsdRender
 
+    from usd_tools.cameras import APERTURE_POLICIES
+
     settings = UsdRender.Settings.GetStageRenderSettings(stage)
     if not settings:
         return "expandAperture"
@@ -203,20 +204,48 @@ def stage_frames(stage: Any, camera: Any) -> list[float] | None:
     return [float(time) for time in samples] or None
 
 
+def value_at(attribute: Any, time: float) -> Any:
+    """An attribute's value at `time`, its schema's fallback included.
+
+    Raises:
+        UserError: it has none there: the value is blocked, or was never given.
+    """
+    value = attribute.Get(time)
+    if value is None:
+        raise UserError(f"{attribute.GetPath()}: has no value at frame {time:g}; give it one")
+    return value
+
+
 def world_matrix(prim: Any, time: float) -> Matrix:
     """Local-to-world (4, 4) of a prim at `time`, column vectors, stage space.
 
     Raises:
-        UserError: it is singular or not finite.
+        UserError: it is singular, not finite, or an animated part of it has no value at `time`.
     """
     from pxr import UsdGeom
 
+    _check_transform_values(prim, time)
     matrix = column_matrix(UsdGeom.Imageable(prim).ComputeLocalToWorldTransform(time))
     if not np.isfinite(matrix).all() or abs(np.linalg.det(matrix[:3, :3])) < 1e-30:
         raise UserError(
             f"{prim.GetPath()}: its transform at frame {time:g} is singular; remove the zero scale"
         )
     return matrix
+
+
+def _check_transform_values(prim: Any, time: float) -> None:
+    """USD silently takes a blocked sample of a transform as identity; no artist means that."""
+    from pxr import UsdGeom
+
+    while prim and not prim.IsPseudoRoot():
+        xformable = UsdGeom.Xformable(prim)
+        if xformable:
+            for operation in xformable.GetOrderedXformOps():
+                if operation.GetNumTimeSamples():
+                    value_at(operation.GetAttr(), time)
+            if xformable.GetResetXformStack():
+                return
+        prim = prim.GetParent()
 
 
 def load_mesh(stage_path: str | Path, prim_path: str | None = None, time: float | None = None) -> ObjMesh:
