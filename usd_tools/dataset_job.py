@@ -16,6 +16,7 @@ from usd_tools.cameras import Lens
 from usd_tools.materials import Look
 from usd_tools.matrices import Matrix
 from usd_tools.obj import ObjMesh
+from usd_tools.probe_job import ProbeJob
 
 
 @dataclass(frozen=True)
@@ -40,20 +41,8 @@ class FrameJob:
 
 
 @dataclass(frozen=True)
-class ProbeJob:
-    """texture: lat-long file or None for a uniform light. color: its factor, linear Rec.709.
-
-    dataset_to_light: (3, 3) turns directions of the dataset frame into the light's own.
-    """
-
-    texture: str | None
-    color: tuple[float, ...]
-    dataset_to_light: Matrix
-
-
-@dataclass(frozen=True)
 class GroundTruthJob:
-    """mesh: in the dataset frame."""
+    """mesh: in the dataset frame. probe: its target is the dataset frame."""
 
     mesh: ObjMesh
     look: Look
@@ -82,7 +71,7 @@ def save_job(job: DatasetJob, folder: Path) -> None:
         "color_space": job.color_space,
         "resolution": job.resolution,
         "look": truth and truth.look.to_json(),
-        "probe": truth and _plain(asdict(truth.probe)),
+        "probe": truth and truth.probe.to_json(),
     }
     (folder / "job.json").write_text(json.dumps(content), encoding="utf-8")
     if truth:
@@ -106,11 +95,10 @@ def load_job(folder: Path) -> DatasetJob:
     if content["look"]:
         with np.load(folder / "mesh.npz", allow_pickle=False) as arrays:
             mesh = ObjMesh(**{name: arrays[name] for name in _MESH_ARRAYS})
-        probe = content["probe"]
         truth = GroundTruthJob(
             mesh,
             Look.from_json(content["look"]),
-            ProbeJob(probe["texture"], tuple(probe["color"]), np.array(probe["dataset_to_light"])),
+            ProbeJob.from_json(content["probe"]),
         )
     size = content["resolution"]
     return DatasetJob(

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from usd_tools.color import linear_to_srgb, to_linear_rec709
-from usd_tools.dataset_job import GroundTruthJob, ProbeJob
+from usd_tools.color import linear_to_srgb
+from usd_tools.dataset_job import GroundTruthJob
 from usd_tools.errors import UserError
-from usd_tools.images import Pixels, read_image, read_texture, write_exr, write_png
+from usd_tools.images import Pixels, read_texture, write_exr, write_png
 from usd_tools.materials import Channel, Look
 from usd_tools.matrices import unit
 from usd_tools.obj import ObjMesh, write_obj
-from usd_tools.render_pixels import guess_color_space
-from usd_tools.resampling import resize_texture, turn_latlong
+from usd_tools.probe import bake_probe
+from usd_tools.resampling import resize_texture
 
 log = logging.getLogger(__name__)
 
@@ -23,8 +23,6 @@ CONSTANT_SIZE = 64
 """Texels per side of maps without any texture behind them."""
 
 LARGEST_SIZE = 4096
-
-UNIFORM_PROBE_SIZE = (32, 64)
 
 
 def write_ground_truth(folder: Path, job: GroundTruthJob) -> None:
@@ -102,15 +100,3 @@ def _warn_of_uvs_outside(mesh: ObjMesh, look: Look) -> None:
             "the mesh has UVs outside 0..1 and textures that wrap as %s; the ground truth repeats them",
             ", ".join(sorted(modes - {"repeat"})),
         )
-
-
-def bake_probe(probe: ProbeJob) -> Pixels:
-    """The light as lat-long linear Rec.709 (H, W, 3) in the dataset frame, at its texture's own size."""
-    color = np.array(probe.color, np.float32)
-    if probe.texture is None:
-        return np.broadcast_to(color, (*UNIFORM_PROBE_SIZE, 3)).astype(np.float32)
-    picture = _as_rgba(read_image(probe.texture))[..., :3]
-    if not np.isfinite(picture).all():
-        raise UserError(f"{probe.texture}: has NaN or infinite values; write the light probe again")
-    picture = np.maximum(to_linear_rec709(picture, guess_color_space(probe.texture)), 0)
-    return turn_latlong(picture * color, probe.dataset_to_light)

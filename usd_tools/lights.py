@@ -1,102 +1,155 @@
-"""The light of a stage: one dome as plain data."""
+"""The lights of a stage: domes and distant lights, which one probe can hold; others are refused by name."""
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from usd_tools.distant_light import Distant, read_distant
+from usd_tools.dome_light import DOME_TYPES, Dome, read_dome, stage_to_dome
 from usd_tools.errors import UserError
-from usd_tools.materials import asset_file
-from usd_tools.matrices import Matrix
-from usd_tools.stage import active_prims, up_axis, world_matrix
+from usd_tools.light_emission import read_emission
+from usd_tools.matrices import Matrix, nearest_rotation
+from usd_tools.probe_job import DistantJob, DomeJob, ProbeJob
+from usd_tools.stage import active_prims
 
-log = logging.getLogger(__name__)
+_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
-class Dome:
-    """A DomeLight.
+class StageLights:
+    """Everything that shines on the object, at one moment; at least one light."""
 
-    texture: lat-long picture in the light's own frame (center column +Z, column at a quarter +X, top row
-        +Y), or None for a uniform one.
-    color: linear Rec.709 factor: color * temperature * intensity * 2^exposure.
-    light_to_world: (4, 4) column vectors, stage space. path: of the prim.
-    """
-
-    texture: str | None
-    color: tuple[float, float, float]
-    light_to_world: Matrix
-    path: str
+    domes: tuple[Dome, ...]
+    distants: tuple[Distant, ...]
 
 
-def find_dome(stage: Any, time: float) -> Dome:
-    """The stage's only light.
+def find_lights(stage: Any, time: float, lit: Any = None) -> StageLights:
+    """The stage's visible lights that emit anything.
+
+    lit: the UsdPrim they are to light; lights whose lightLink leaves it out are left out. None: all lights.
 
     Raises:
-        UserError: there is no light; there are several; it is no dome, or a dome of an unsupported format.
+        UserError: there is none; some are local or have filters; a picture is missing or unusable.
     """
+    name = stage.GetRootLayer().GetDisplayName()
+    prims = [prim for prim in _visible_lights(stage, time) if lit is None or _links(prim, lit)]
+    prims = [prim for prim in prims if any(read_emission(prim, time))]
+    if not prims:
+        raise UserError(f"{name}: has no light that shines; add the DomeLight of the renders")
+    local = [prim for prim in prims if prim.GetTypeName() not in (*DOME_TYPES, "DistantLight")]
+    if local:
+        names = ", ".join(f"{prim.GetPath()} ({prim.GetTypeName()})" for prim in local[:6])
+        raise UserError(
+            f"{name}: has local lights ({names}), which no light probe can hold; hide them if the renders "
+            "are without them"
+        )
+    for prim in prims:
+        filters = prim.GetRelationship("light:filters")
+        if filters and filters.GetTargets():
+            raise UserError(
+                f"{prim.GetPath()}: has a light filter ({filters.GetTargets()[0]}), which is not supported; "
+                "remove it"
+            )
+    return StageLights(
+        tuple(read_dome(stage, prim, time) for prim in prims if prim.GetTypeName() in DOME_TYPES),
+        tuple(read_distant(prim, time) for prim in prims if prim.GetTypeName() == "DistantLight"),
+    )
+
+
+def _visible_lights(stage: Any, time: float) -> list[Any]:
     from pxr import UsdGeom, UsdLux
 
-    name = stage.GetRootLayer().GetDisplayName()
-    lights = [
+    return [
         prim
         for prim in active_prims(stage.GetPseudoRoot())
         if prim.HasAPI(UsdLux.LightAPI)
         and UsdGeom.Imageable(prim).ComputeVisibility(time) != UsdGeom.Tokens.invisible
     ]
-    if not lights:
-        raise UserError(
-            f"{name}: has no light; add the DomeLight of the renders, or convert with --no-ground-truth "
-            "and train with light.mode=learnt"
-        )
-    domes = [prim for prim in lights if prim.GetTypeName() in ("DomeLight", "DomeLight_1")]
-    others = [prim for prim in lights if prim not in domes]
-    if others:
-        names = ", ".join(f"{prim.GetPath()} ({prim.GetTypeName()})" for prim in others[:6])
-        raise UserError(
-            f"{name}: has lights that are no DomeLight ({names}), which are not supported; remove them or "
-            "convert with --no-ground-truth"
-        )
-    if len(domes) > 1:
-        names = ", ".join(str(prim.GetPath()) for prim in domes[:6])
-        raise UserError(f"{name}: has {len(domes)} domes ({names}); hide all but one")
-    return read_dome(stage, domes[0], time)
 
 
-def read_dome(stage: Any, prim: Any, time: float) -> Dome:
-    """A DomeLight prim as plain data, see `find_dome`."""
+def _links(light: Any, lit: Any) -> bool:
     from pxr import UsdLux
 
-    path = str(prim.GetPath())
-    texture_format = _value(prim, "inputs:texture:format", time, "automatic")
-    if texture_format not in ("automatic", "latlong"):
-        raise UserError(f"{path}: texture format {texture_format} is not supported; expected latlong")
-    if prim.GetTypeName() == "DomeLight_1":
-        pole = _value(prim, "poleAxis", time, "scene")
-        if (up_axis(stage) if pole == "scene" else pole) != "Y":
-            raise UserError(
-                f"{path}: poleAxis {pole} with the pole along Z is not supported; use a DomeLight"
-            )
-    color = np.array(_value(prim, "inputs:color", time, (1.0, 1.0, 1.0)), np.float64)
-    if _value(prim, "inputs:enableColorTemperature", time, False):
-        kelvin = _value(prim, "inputs:colorTemperature", time, 6500.0)
-        color = color * np.array(UsdLux.BlackbodyTemperatureAsRgb(kelvin))
-    gain = _value(prim, "inputs:intensity", time, 1.0) * 2.0 ** _value(prim, "inputs:exposure", time, 0.0)
-    color = color * gain
-    if not np.isfinite(color).all() or (color < 0).any() or not color.any():
+    query = UsdLux.LightAPI(light).GetLightLinkCollectionAPI().ComputeMembershipQuery()
+    return bool(query.IsPathIncluded(lit.GetPath()))
+
+
+def probe_job(lights: StageLights, turn: Matrix) -> ProbeJob:
+    """How to bake `lights` into a probe in another frame.
+
+    turn: (3, 3) rotation that takes directions of stage space there.
+    """
+    return ProbeJob(
+        tuple(
+            DomeJob(dome.texture, dome.color, stage_to_dome(dome) @ turn.T, dome.any_shape, dome.color_space)
+            for dome in lights.domes
+        ),
+        tuple(
+            DistantJob(turn @ light.direction, light.half_angle, light.irradiance)
+            for light in lights.distants
+        ),
+    )
+
+
+def rotation_since(stage: Any, start: StageLights, time: float, lit: Any = None) -> Matrix:
+    """(3, 3) R, stage space, by which all lights turn from `start` to `time`: L_time(d) = L_start(R^T d).
+
+    Raises:
+        UserError: they do not turn as one, or change otherwise (brighter, another picture, on or off).
+    """
+    now = find_lights(stage, time, lit)
+    _check_same_lights(start, now, time)
+    rotation = _turn(start, now)
+    for before, after in zip(start.domes, now.domes):
+        turned = stage_to_dome(after) @ rotation
+        if before.texture and not np.allclose(turned, stage_to_dome(before), atol=_TOLERANCE):
+            raise UserError(_turns_alone(after.path, time))
+    for old, new in zip(start.distants, now.distants):
+        if not np.allclose(rotation @ old.direction, new.direction, atol=_TOLERANCE):
+            raise UserError(_turns_alone(new.path, time))
+    return rotation
+
+
+def _turn(start: StageLights, now: StageLights) -> Matrix:
+    """How the first light that has an orientation has turned."""
+    for before, after in zip(start.domes, now.domes):
+        if before.texture:
+            return nearest_rotation(stage_to_dome(after).T @ stage_to_dome(before))
+    for old, new in zip(start.distants, now.distants):
+        return nearest_rotation(new.light_to_stage) @ nearest_rotation(old.light_to_stage).T
+    return np.eye(3)
+
+
+def _check_same_lights(start: StageLights, now: StageLights, time: float) -> None:
+    before, after = _emissions(start), _emissions(now)
+    changed = [path for path in sorted({*before, *after}) if before.get(path) != after.get(path)]
+    if changed:
         raise UserError(
-            f"{path}: its color times intensity is {color.tolist()}; expected a light that shines"
+            f"{changed[0]}: its light changes until frame {time:g}; expected lights that only turn, as one"
         )
-    attribute = prim.GetAttribute("inputs:texture:file")
-    asset = attribute.Get(time) if attribute else None
-    texture = asset_file(attribute, f"{path}.inputs:texture:file", time) if asset and asset.path else None
-    return Dome(texture, (float(color[0]), float(color[1]), float(color[2])), world_matrix(prim, time), path)
 
 
-def _value(prim: Any, name: str, time: float, fallback: Any) -> Any:
-    attribute = prim.GetAttribute(name)
-    value = attribute.Get(time) if attribute else None
-    return fallback if value is None else value
+def _emissions(lights: StageLights) -> dict[str, tuple[Any, ...]]:
+    """What may not change, by the light's path."""
+    return {
+        **{dome.path: (dome.texture, *np.round(dome.color, 6)) for dome in lights.domes},
+        **{x.path: (round(x.half_angle, 6), *np.round(x.irradiance, 6)) for x in lights.distants},
+    }
+
+
+def _turns_alone(path: str, time: float) -> str:
+    return f"{path}: turns by itself until frame {time:g}; expected that all lights turn as one"
+
+
+def light_paths(stage: Any) -> list[str]:
+    """All prims that shine, visible or not, instances apart: what a recovered light takes the place of."""
+    from pxr import UsdLux
+
+    return [
+        str(prim.GetPath())
+        for prim in active_prims(stage.GetPseudoRoot())
+        if prim.HasAPI(UsdLux.LightAPI) and not prim.IsInstanceProxy()
+    ]

@@ -13,7 +13,7 @@ import numpy as np
 from usd_tools import cameras, lights, materials
 from usd_tools import stage as stages
 from usd_tools.dataset import SCHEMA_VERSION, number, rows
-from usd_tools.dataset_job import DatasetJob, FrameJob, GroundTruthJob, ProbeJob
+from usd_tools.dataset_job import DatasetJob, FrameJob, GroundTruthJob
 from usd_tools.errors import UserError
 from usd_tools.frames import Split, parse_frames, split_frames
 from usd_tools.matrices import Matrix, nearest_rotation, transform_normals, transform_points
@@ -66,14 +66,14 @@ def plan_dataset(request: Request) -> DatasetJob:
     used = mesh.vertices[np.unique(mesh.faces)]
     similarity = stage_to_dataset(used, stages.up_axis(stage), request.normalize)
     mesh = mesh_to_dataset(mesh, similarity)
+    light = _find_lights(stage, start, prim.GetPrim(), request)
     truth = None
     if look is not None:
-        dome = lights.find_dome(stage, start)
-        _check_still(stage, dome, split)
-        truth = GroundTruthJob(mesh, look, _probe(dome, similarity))
+        assert light is not None, "a ground truth has its light"
+        truth = GroundTruthJob(mesh, look, lights.probe_job(light, rotation_of(similarity)))
     frames: tuple[FrameJob, ...] = ()
     if camera is not None:
-        frames = _frame_jobs(stage, camera, prim, split, pictures, similarity)
+        frames = _frame_jobs(stage, camera, prim, split, pictures, similarity, light)
         _check_cameras_outside(frames, mesh)
         frames = tuple(_with_bounds(frame, mesh) for frame in frames)
     description = {
@@ -113,7 +113,13 @@ def _frames_and_pictures(stage: Any, camera: Any, request: Request) -> tuple[Spl
 
 
 def _frame_jobs(
-    stage: Any, camera: Any, mesh: Any, split: Split, pictures: Sequence[Path], similarity: Matrix
+    stage: Any,
+    camera: Any,
+    mesh: Any,
+    split: Split,
+    pictures: Sequence[Path],
+    similarity: Matrix,
+    light: lights.StageLights | None,
 ) -> tuple[FrameJob, ...]:
     """A turning object is held where it stands on the first frame; camera and light move around it."""
     policy = stages.aperture_policy(stage)
@@ -130,6 +136,9 @@ def _frame_jobs(
             )
         pose = motion @ cameras.camera_to_world(camera, frame)
         pose[:3, :3] = nearest_rotation(pose)
+        light_motion = nearest_rotation(motion)
+        if light is not None:
+            light_motion = light_motion @ lights.rotation_since(stage, light, frame, mesh.GetPrim())
         jobs.append(
             FrameJob(
                 name=f"frame_{index:0{digits}d}",
@@ -138,7 +147,7 @@ def _frame_jobs(
                 split="test" if frame in split.test else "train",
                 image=str(picture.absolute()),
                 camera_to_world=pose_to_dataset(similarity, pose),
-                light_rotation=turn @ nearest_rotation(motion) @ turn.T,
+                light_rotation=turn @ light_motion @ turn.T,
                 lens=cameras.read_lens(camera, frame, policy),
                 near=0.0,
                 far=0.0,
@@ -169,14 +178,16 @@ def _check_cameras_outside(frames: Sequence[FrameJob], mesh: ObjMesh) -> None:
             )
 
 
-def _check_still(stage: Any, dome: lights.Dome, split: Split) -> None:
-    prim = stage.GetPrimAtPath(dome.path)
-    for frame in split.frames:
-        if not np.allclose(stages.world_matrix(prim, frame)[:3, :3], dome.light_to_world[:3, :3], atol=1e-6):
-            raise UserError(
-                f"{dome.path}: turns between frames {split.frames[0]:g} and {frame:g}, not supported; "
-                "turn the object instead, or convert with --no-ground-truth"
-            )
+def _find_lights(stage: Any, start: float, lit: Any, request: Request) -> lights.StageLights | None:
+    """What lights the object on the first frame; None where that cannot be told and need not be."""
+    try:
+        return lights.find_lights(stage, start, lit)
+    except UserError as error:
+        if request.ground_truth:
+            remedy = "; or convert with --no-ground-truth and train with light.mode=learnt"
+            raise UserError(f"{error}{remedy if request.images else ''}") from None
+        log.info("the light is taken to stand still: %s", error)
+        return None
 
 
 def mesh_to_dataset(mesh: ObjMesh, similarity: Matrix) -> ObjMesh:
@@ -187,9 +198,3 @@ def mesh_to_dataset(mesh: ObjMesh, similarity: Matrix) -> ObjMesh:
         vertices=transform_points(similarity, mesh.vertices),
         normals=None if normals is None else transform_normals(similarity, normals),
     )
-
-
-def _probe(dome: lights.Dome, similarity: Matrix) -> ProbeJob:
-    to_light = np.linalg.inv(dome.light_to_world[:3, :3]) @ rotation_of(similarity).T
-    to_light = to_light / np.abs(np.linalg.det(to_light)) ** (1 / 3)  # directions only: no size
-    return ProbeJob(dome.texture, dome.color, to_light)

@@ -50,13 +50,16 @@ def resize_texture(pixels: Pixels, size: int, wrap: tuple[str, str] = ("repeat",
     return pixels
 
 
-def latlong_directions(width: int, height: int) -> npt.NDArray[np.float64]:
-    """(H, W, 3) unit directions of lat-long pixel centers: center column +Z, a quarter +X, top row +Y."""
+def latlong_directions(width: int, height: int, rows: range | None = None) -> npt.NDArray[np.float64]:
+    """(H, W, 3) unit directions of lat-long pixel centers: center column +Z, a quarter +X, top row +Y.
+
+    rows: only these.
+    """
     u = (np.arange(width) + 0.5) / width
-    v = (np.arange(height) + 0.5) / height
+    v = (np.arange(height)[slice(None) if rows is None else np.array(rows)] + 0.5) / height
     azimuth, polar = (0.5 - u) * 2 * np.pi, v * np.pi
     ring = np.sin(polar)[:, None]
-    y = np.broadcast_to(np.cos(polar)[:, None], (height, width))
+    y = np.broadcast_to(np.cos(polar)[:, None], (len(v), width))
     return np.stack([ring * np.sin(azimuth), y, ring * np.cos(azimuth)], axis=-1)
 
 
@@ -75,16 +78,31 @@ def sample_latlong(picture: Pixels, directions: npt.NDArray[np.floating]) -> Pix
     return (above * (1 - t) + below * t).astype(picture.dtype)
 
 
-def turn_latlong(picture: Pixels, matrix: npt.NDArray[np.floating]) -> Pixels:
-    """The lat-long picture, of the same size, that shows in direction d what `picture` shows in `matrix` @ d.
+def turn_latlong(
+    picture: Pixels, matrix: npt.NDArray[np.floating], size: tuple[int, int] | None = None
+) -> Pixels:
+    """The lat-long picture that shows in direction d what `picture` (H, W, C) shows in `matrix` @ d.
 
-    An exact copy where `matrix` (3, 3) is the identity.
+    size: height and width of the result; by default those of `picture`. It is not meant for making pictures
+    smaller. Each pixel is the mean of the pixels it covers, so that a sun of a few pixels keeps its energy
+    (bilinear lookup at pixel centers would not), and whole-pixel turns are exact.
     """
-    if np.allclose(matrix, np.eye(3), atol=1e-7):
+    height, width = size or picture.shape[:2]
+    if (height, width) == picture.shape[:2] and np.allclose(matrix, np.eye(3), atol=1e-7):
         return picture.copy()
-    height, width = picture.shape[:2]
-    turned = np.empty_like(picture)
-    directions = latlong_directions(width, height)
+    fine = min(max(4096 // height, 2), 8)  # samples per pixel and axis; in large pictures a sun has many
+    turned = np.empty((height, width, picture.shape[2]), picture.dtype)
     for row in range(height):  # row by row: 16k probes must not need gigabytes of temporaries
-        turned[row] = sample_latlong(picture, directions[row] @ matrix.T)
+        directions = latlong_directions(width * fine, height * fine, range(row * fine, (row + 1) * fine))
+        values = _nearest_latlong(picture, directions @ matrix.T)
+        sine = np.hypot(directions[:, 0, 0], directions[:, 0, 2])  # solid angle within the pixel
+        turned[row] = np.tensordot(sine / sine.sum(), values, 1).reshape(width, fine, -1).mean(axis=1)
     return turned
+
+
+def _nearest_latlong(picture: Pixels, directions: npt.NDArray[np.floating]) -> Pixels:
+    height, width = picture.shape[:2]
+    x, y, z = np.moveaxis(directions, -1, 0)
+    column = np.floor((0.5 - np.arctan2(x, z) / (2 * np.pi)) * width).astype(int) % width
+    row = np.floor(np.arctan2(np.hypot(x, z), y) / np.pi * height).astype(int)
+    return picture[np.minimum(row, height - 1), column]

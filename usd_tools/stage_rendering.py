@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from usd_tools.cameras import camera_to_world, clipping_range, read_lens
-from usd_tools.dataset_job import ProbeJob
 from usd_tools.errors import UserError
-from usd_tools.ground_truth import bake_look, bake_probe
-from usd_tools.lights import find_dome
+from usd_tools.ground_truth import bake_look
+from usd_tools.lights import find_lights, probe_job
 from usd_tools.materials import read_look
 from usd_tools.matrices import nearest_rotation
 from usd_tools.mitsuba_scene import Material, PinholeCamera, Surface
+from usd_tools.probe import bake_probe
 from usd_tools.stage import active_prims, aperture_policy, is_rendered, read_mesh
 
 
@@ -49,13 +49,18 @@ def _read_surface(mesh: Any, time: float) -> Surface:
 
 
 def read_probe(stage: Any, time: float) -> tuple[np.ndarray, np.ndarray]:
-    """The dome's lat-long radiance (H, W, 3) in the light's own frame, and its rotation to the stage (3, 3).
+    """The lights' lat-long radiance (H, W, 3), and the rotation (3, 3) from its frame to the stage.
+
+    That is a single dome's own frame, so that nothing is resampled, or else the stage's.
 
     Raises:
-        UserError: there is not exactly one usable dome (see `find_dome`), or its picture holds NaN or Inf.
+        UserError: a light is missing or unusable (see `find_lights`, `bake_probe`).
     """
-    dome = find_dome(stage, time)
-    return bake_probe(ProbeJob(dome.texture, dome.color, np.eye(3))), nearest_rotation(dome.light_to_world)
+    lights = find_lights(stage, time)
+    rotation = np.eye(3)
+    if not lights.distants and len(lights.domes) == 1:
+        rotation = nearest_rotation(lights.domes[0].dome_to_stage)
+    return bake_probe(probe_job(lights, rotation.T)), rotation
 
 
 def read_camera(stage: Any, camera: Any, time: float, width: int, height: int) -> PinholeCamera:

@@ -203,10 +203,6 @@ def materialx(stage):
     shader(stage, "surface").CreateIdAttr("ND_open_pbr_surface_surfaceshader")
 
 
-def second_dome(stage):
-    UsdLux.DomeLight.Define(stage, "/World/dome2")
-
-
 def sphere_light(stage):
     UsdLux.SphereLight.Define(stage, "/World/bulb")
 
@@ -238,7 +234,6 @@ def unbound(stage):
         (set_file(""), "names no file"),
         (set_file("./scene.usda"), r"scene\.usda.*cannot be read as a picture"),
         (lambda stage: stage.RemovePrim("/World/dome"), "no light"),
-        (second_dome, "/World/dome2"),
         (sphere_light, r"/World/bulb \(SphereLight\)"),
         (angular, "angular"),
     ],

@@ -12,14 +12,14 @@ from pxr import Gf, Tf, Usd, UsdGeom, UsdLux, UsdShade, UsdUtils
 
 from tests.usd_tools.stages import AXIS_COLORS, write_scene
 from usd_tools import recovered_layer
-from usd_tools.dataset_job import ProbeJob
 from usd_tools.errors import UserError
-from usd_tools.ground_truth import bake_look, bake_probe
+from usd_tools.ground_truth import bake_look
 from usd_tools.images import read_image
 from usd_tools.import_materials import light_was_learnt, main
-from usd_tools.lights import find_dome
+from usd_tools.lights import find_lights, probe_job
 from usd_tools.materials import read_look
 from usd_tools.obj import read_obj
+from usd_tools.probe import bake_probe
 from usd_tools.recovered_layer import LIGHT, MATERIAL, MESH
 from usd_tools.stage import find_mesh, open_stage, read_mesh
 from usd_tools.usd_to_llff import main as convert
@@ -142,12 +142,11 @@ def test_learnt_light_takes_the_place_of_the_dome(tmp_path):
     scene, run = make_run(tmp_path, up_axis="Z", mode="learnt")
     main([str(run), "--out", str(tmp_path / "r.usda"), "--stage", str(scene.stage)])
     stage = open_stage(tmp_path / "r.usda")
-    dome = find_dome(stage, 1)  # the only visible one
-    assert dome.path == LIGHT
+    lights = find_lights(stage, 1)
+    assert [dome.path for dome in lights.domes] == [LIGHT]  # the only visible one
     # Seen in the stage, the light shines from where the original does: the scene's dome has its own +z as
     # stage +z, which is dataset +y.
-    local = np.linalg.inv(dome.light_to_world[:3, :3])
-    stage_axes = bake_probe(ProbeJob(dome.texture, dome.color, local))
+    stage_axes = bake_probe(probe_job(lights, np.eye(3)))
     np.testing.assert_allclose(stage_axes[8, 16], AXIS_COLORS["+z"], atol=1e-5)
     np.testing.assert_allclose(stage_axes[8, 8], AXIS_COLORS["+x"], atol=1e-5)
     np.testing.assert_allclose(stage_axes[0, 0], AXIS_COLORS["+y"], atol=1e-5)

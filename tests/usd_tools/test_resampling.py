@@ -49,3 +49,28 @@ def test_latlong_sampling_and_turning():
     turned = turn_latlong(picture, quarter)
     # Direction +z (center) is looked up at +x (a quarter): the picture moves right by a quarter of its width.
     np.testing.assert_allclose(turned, np.roll(picture, 8, axis=1), atol=1e-9)
+
+
+def latlong_energy(picture):
+    height = len(picture)
+    edges = np.cos(np.linspace(0, np.pi, height + 1))
+    return (picture.mean(axis=1) * (edges[:-1] - edges[1:])[:, None]).sum(axis=0)
+
+
+def test_a_sun_of_one_pixel_keeps_its_energy_when_turned():
+    """Point sampling at pixel centers loses or doubles it, depending on where it falls."""
+    random = np.random.default_rng(3)
+    for _ in range(8):
+        picture = np.full((32, 64, 1), 1e-9)
+        picture[random.integers(6, 26), random.integers(64)] = 1000.0
+        rotation = np.linalg.qr(random.normal(size=(3, 3)))[0]
+        np.testing.assert_allclose(
+            latlong_energy(turn_latlong(picture, rotation)), latlong_energy(picture), rtol=0.05
+        )
+
+
+def test_a_small_picture_is_enlarged_with_its_energy():
+    picture = np.random.default_rng(4).random((8, 16, 3))
+    enlarged = turn_latlong(picture, np.eye(3), (24, 48))
+    np.testing.assert_allclose(latlong_energy(enlarged), latlong_energy(picture), rtol=0.01)
+    np.testing.assert_allclose(enlarged[1::3, 1::3], picture, atol=1e-9)
