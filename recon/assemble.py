@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from recon.backend import network_factory
 from recon.config import Config
 from recon.config import EncoderSettings as ConfiguredEncoder
 from recon.data.dataset import load_probe
@@ -44,11 +45,13 @@ def make_objective(config: Config) -> Objective:
     return SplitObjective(
         CompositeLoss(*loss.a, *loss.a_weights, mask_weight=loss.mask_weight),
         CompositeLoss(*loss.b, *loss.b_weights, mask_weight=0.0),
-        LossRoutes(loss.geometry, loss.normal, loss.light),
+        LossRoutes(loss.geometry, loss.normal, loss.light) if loss.routing == "strict" else None,
     )
 
 
-def make_coarse_scene(config: Config, views: Views, device: torch.device) -> CoarseScene:
+def make_coarse_scene(
+    config: Config, views: Views, device: torch.device, networks: str = "warp"
+) -> CoarseScene:
     """A DMTet surface started as `geometry.init` says, with an untrained material field around it."""
     geometry, half_extent = config.geometry, config.geometry.half_extent
     grid = build_tet_grid(geometry.grid, half_extent)
@@ -59,20 +62,23 @@ def make_coarse_scene(config: Config, views: Views, device: torch.device) -> Coa
     else:
         tetrahedra = DMTet.random(grid, config.seed)
     bounds = torch.tensor([[-half_extent] * 3, [half_extent] * 3])
-    return CoarseScene(tetrahedra, make_field(config, bounds)).to(device)
+    return CoarseScene(tetrahedra, make_field(config, bounds, networks)).to(device)
 
 
-def make_field(config: Config, bounds: torch.Tensor) -> MaterialField:
-    """The split or the joint material field over `bounds` (2, 3)."""
+def make_field(config: Config, bounds: torch.Tensor, networks: str = "warp") -> MaterialField:
+    """The split or the joint material field over `bounds` (2, 3); networks: as in `recon.backend.Backend`."""
     material = config.material
     generator = torch.Generator().manual_seed(config.seed)
     learnt = {"learn_normal": material.normal, "learn_occlusion": material.occlusion}
+    make_network = network_factory(networks, material.mixed_precision)
     channels = channel_settings(config)
     if material.model == "joint":
         encoder = _encoder(material.encoder())
-        return JointField(bounds, encoder, channels, **learnt, generator=generator)
+        return JointField(bounds, encoder, channels, **learnt, generator=generator, make_network=make_network)
     encoder_a, encoder_b = _encoder(material.encoder("a")), _encoder(material.encoder("b"))
-    return SplitField(bounds, encoder_a, encoder_b, channels, **learnt, generator=generator)
+    return SplitField(
+        bounds, encoder_a, encoder_b, channels, **learnt, generator=generator, make_network=make_network
+    )
 
 
 def channel_settings(config: Config) -> ChannelSettings:

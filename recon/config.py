@@ -41,6 +41,7 @@ def _field(
 @dataclass(frozen=True)
 class DataConfig:
     path: str | None = None
+    kind: str = _field("views", choices=("views", "mesh"))
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,7 @@ class MaterialConfig:
     hash_finest: int = _field(4096, minimum=2)
     mlp_width: int = _field(32, minimum=1)
     mlp_layers: int = _field(2, minimum=1)
+    mixed_precision: bool = False
     occlusion: bool = False
     normal: bool = True
     roughness_min: float = _field(0.03, minimum=0.0, maximum=1.0)
@@ -133,6 +135,7 @@ class LossConfig:
     b_weights: tuple[float, float] = _field((0.7, 0.3), minimum=0.0)
     mask_weight: float = _field(0.5, minimum=0.0)
     joint: str = _field("rel_mse", choices=COLOR_LOSSES)
+    routing: str = _field("strict", choices=("strict", "summed"))
     geometry: str = _field("A+B", choices=BRANCHES)
     normal: str = _field("A+B", choices=BRANCHES)
     light: str = _field("A+B", choices=BRANCHES)
@@ -194,7 +197,7 @@ def load_config(path: Path | str | None = None, overrides: Sequence[str] = ()) -
     problems: list[str] = []
     values: dict[str, Any] = {}
     if path is not None:
-        _collect(_read_yaml(Path(path)), "", f"{path}: ", values, problems)
+        _collect(read_yaml(Path(path)), "", f"{path}: ", values, problems)
     for override in overrides:
         _collect_override(override, values, problems)
     config = _build(Config, "", values)
@@ -247,7 +250,8 @@ def _parse_yaml(text: str, source: str) -> Any:
         raise UserError(f"{source}: expected valid YAML: {' '.join(str(error).split())}") from error
 
 
-def _read_yaml(path: Path) -> Mapping[Any, Any]:
+def read_yaml(path: Path) -> Mapping[Any, Any]:
+    """What a YAML file maps, {} where it is empty. UserError for anything else, and for duplicate keys."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:

@@ -26,7 +26,7 @@ from recon.assemble import (
     make_light,
     make_objective,
 )
-from recon.backend import BACKENDS, DEVICES, choose_device, choose_rasterizer
+from recon.backend import BACKENDS, DEVICES, choose_backend, choose_device
 from recon.checkpoints import Checkpoint, Checkpoints
 from recon.config import Config, differences, load_config, with_values
 from recon.data.dataset import load_views
@@ -41,7 +41,6 @@ from recon.material.bake import bake_field
 from recon.material.channels import Channels
 from recon.material.hash_grid_kernels import hash_grid_kernels
 from recon.material.texture_maps import TextureMaps, initial_maps
-from recon.render.interface import Rasterizer
 from recon.run_folder import DONE, RunFolder
 from recon.run_log import logging_to
 from recon.run_record import RunRecord
@@ -72,8 +71,8 @@ class Training:
         self.device = device
         self.dataset = Path(config.data.path)
         self.checkpoints = Checkpoints(run.checkpoints)
-        self.rasterizer: Rasterizer = choose_rasterizer(backend, device)
-        self.record = RunRecord(run.record, device, self.rasterizer.name)
+        self.backend = choose_backend(backend, device)
+        self.record = RunRecord(run.record, device, self.backend.name)
 
     def execute(self, *, resume: bool) -> None:
         """Trains, exports and validates; every part is timed in run.json."""
@@ -121,7 +120,7 @@ class Training:
             views,
             make_light(self.config, self.dataset, self.device),
             fg_table(device=self.device),
-            self.rasterizer,
+            self.backend.rasterizer,
             make_objective(self.config),
             batch=min(train.batch, len(views)),
             samples=train.samples,
@@ -130,7 +129,7 @@ class Training:
 
     def _learn_coarse(self, setup: TrainingSetup, found: Checkpoint | None) -> CoarseScene:
         with self.record.stage("start"):
-            scene = make_coarse_scene(self.config, setup.views, self.device)
+            scene = make_coarse_scene(self.config, setup.views, self.device, self.backend.networks)
         stage = coarse_stage(scene, setup.light, coarse_settings(self.config))
         self._learn(stage, scene, setup, found, {})
         return scene
@@ -186,12 +185,15 @@ class Training:
         modules = {"scene": scene, "light": setup.light}
         first = 0
         if found is not None:
+            self._check_networks(found)
             found.restore(modules, stage.optimizers.adams)
             first = found.iteration
 
         def save(iteration: int) -> None:
             groups = {"start": start_tensors}
-            self.checkpoints.save(stage.name, iteration, modules, stage.optimizers.adams, tensors=groups)
+            values = {"networks": self.backend.networks}
+            adams = stage.optimizers.adams
+            self.checkpoints.save(stage.name, iteration, modules, adams, tensors=groups, values=values)
 
         train = self.config.train
         with ExitStack() as opened:
@@ -210,6 +212,20 @@ class Training:
             if first == 0:
                 save(0)
             run_stage(stage, setup, reporter, start=first)
+
+    def _check_networks(self, found: Checkpoint) -> None:
+        """Refuses to go on with a coarse stage whose networks are others; the fine stage has none."""
+        saved, here = found.values.get("networks", "warp"), self.backend.networks
+        if found.stage == "coarse" and saved != here:
+            remedy = (
+                "resume with --backend warp"
+                if saved == "warp"
+                else "resume without --backend where CUDA and tinycudann are there"
+            )
+            raise UserError(
+                f"{found.path}: its networks were trained with {saved}, whose parameters {here} cannot take "
+                f"over; {remedy}, or give another --out"
+            )
 
     def _export(self, folder: Path, scene: FineScene, setup: TrainingSetup) -> None:
         with torch.no_grad():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -17,40 +16,7 @@ from recon.material.channels import (
     decode_occlusion,
     decode_roughness,
 )
-from recon.material.hash_grid import HashGrid
-from recon.material.mlp import Mlp
-
-
-@dataclass(frozen=True)
-class EncoderSettings:
-    """Size of one network: its hash grid (see `HashGrid`) and its MLP of `depth` hidden layers of `width`."""
-
-    levels: int = 16
-    features: int = 2
-    table_log2: int = 19
-    base: int = 16
-    finest: int = 4096
-    width: int = 32
-    depth: int = 2
-
-
-class EncodedNetwork(nn.Module):
-    """A hash grid and an MLP: raw outputs (P, outputs) at points (P, 3) of the unit cube."""
-
-    def __init__(self, settings: EncoderSettings, outputs: int, generator: torch.Generator | None) -> None:
-        super().__init__()
-        self.encoder = HashGrid(
-            settings.levels,
-            settings.features,
-            settings.table_log2,
-            settings.base,
-            settings.finest,
-            generator,
-        )
-        self.mlp = Mlp(self.encoder.width, outputs, settings.width, settings.depth, generator)
-
-    def forward(self, points: Tensor) -> Tensor:
-        return self.mlp(self.encoder(points))
+from recon.material.encoded_network import EncodedNetwork, EncoderSettings, NetworkFactory
 
 
 class MaterialField(nn.Module, ABC):
@@ -131,11 +97,12 @@ class SplitField(MaterialField):
         learn_normal: bool = True,
         learn_occlusion: bool = False,
         generator: torch.Generator | None = None,
+        make_network: NetworkFactory = EncodedNetwork,
     ) -> None:
         super().__init__(bounds, settings, learn_normal, learn_occlusion)
         width_a, width_b = self._widths
-        self.branch_a = EncodedNetwork(encoder_a, width_a, generator)
-        self.branch_b = EncodedNetwork(encoder_b, width_b, generator)
+        self.branch_a = make_network(encoder_a, width_a, generator)
+        self.branch_b = make_network(encoder_b, width_b, generator)
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         return {"a": list(self.branch_a.parameters()), "b": list(self.branch_b.parameters())}
@@ -156,9 +123,10 @@ class JointField(MaterialField):
         learn_normal: bool = True,
         learn_occlusion: bool = False,
         generator: torch.Generator | None = None,
+        make_network: NetworkFactory = EncodedNetwork,
     ) -> None:
         super().__init__(bounds, settings, learn_normal, learn_occlusion)
-        self.network = EncodedNetwork(encoder, sum(self._widths), generator)
+        self.network = make_network(encoder, sum(self._widths), generator)
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         return {"joint": list(self.network.parameters())}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 
 import pytest
 import torch
 
-from recon.backend import BACKENDS, DEVICES, choose_device, choose_rasterizer
+import recon.backend as backend_module
+from recon.backend import BACKENDS, DEVICES, choose_backend, choose_device
 from recon.render.warp_backend import WarpRasterizer
 from usd_tools.errors import UserError
 
@@ -35,9 +37,87 @@ def test_cuda_without_a_gpu_is_told(monkeypatch):
         choose_device("cuda")
 
 
-@pytest.mark.parametrize(("name", "reason"), [("auto", "needs no compiler"), ("warp", "as asked")])
-def test_warp_is_chosen_and_the_log_says_why(caplog, name, reason):
+CUDA = torch.device("cuda", 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("auto", "need a CUDA device"), ("nvdiffrast", None), ("warp", "as asked")]
+)
+def test_the_cpu_renders_with_warp_and_the_log_says_why(caplog, name, reason):
+    if reason is None:
+        with pytest.raises(UserError, match=r"--backend nvdiffrast: .*CUDA device; use --backend warp"):
+            choose_backend(name, torch.device("cpu"))
+        return
     with caplog.at_level(logging.INFO, "recon.backend"):
-        rasterizer = choose_rasterizer(name, torch.device("cpu"))
-    assert isinstance(rasterizer, WarpRasterizer) and rasterizer.name == "warp"
-    assert "Warp on cpu" in caplog.text and reason in caplog.text
+        backend = choose_backend(name, torch.device("cpu"))
+    assert isinstance(backend.rasterizer, WarpRasterizer)
+    assert (backend.networks, backend.name) == ("warp", "warp")
+    assert len(caplog.records) == 1 and "Warp on cpu" in caplog.text and reason in caplog.text
+
+
+@pytest.fixture
+def packages(monkeypatch):
+    """Pretends that packages are importable, absent or broken, wherever the test runs."""
+
+    class Rasterizer:
+        name = "nvdiffrast"
+
+    def install(**state: Exception | None) -> None:
+        modules = {"nvdiffrast.torch": "nvdiffrast", "tinycudann": "tinycudann"}
+        real = importlib.import_module
+
+        def import_module(name: str) -> object:
+            if name not in modules:
+                return real(name)
+            package = modules[name]
+            error = state.get(package, ModuleNotFoundError(f"No module named '{package}'", name=package))
+            if error is not None:
+                raise error
+            return object()
+
+        monkeypatch.setattr(backend_module.importlib, "import_module", import_module)
+        monkeypatch.setattr(backend_module, "_nvdiffrast", lambda device: Rasterizer())
+
+    return install
+
+
+@pytest.mark.parametrize(
+    ("state", "name", "told"),
+    [
+        ({"nvdiffrast": None, "tinycudann": None}, "nvdiffrast + tinycudann", "both packages are there"),
+        ({"nvdiffrast": None}, "nvdiffrast + warp", "tinycudann is not installed"),
+        ({"tinycudann": None}, "warp + tinycudann", "nvdiffrast is not installed"),
+        ({}, "warp", "nvdiffrast is not installed; tinycudann is not installed"),
+        (
+            {"nvdiffrast": ImportError("undefined symbol:\n _ZN3c10"), "tinycudann": OSError("no sm_90")},
+            "warp",
+            "cannot be imported: undefined symbol: _ZN3c10; tinycudann cannot be imported: no sm_90",
+        ),
+    ],
+)
+def test_auto_takes_what_is_there_and_one_line_says_why(caplog, packages, state, name, told):
+    packages(**state)
+    with caplog.at_level(logging.INFO, "recon.backend"):
+        backend = choose_backend("auto", CUDA)
+    assert backend.name == name
+    assert len(caplog.records) == 1 and told in caplog.text and "cuda:0" in caplog.text
+
+
+def test_a_dependency_that_a_package_lacks_is_named(caplog, packages):
+    packages(nvdiffrast=ModuleNotFoundError("No module named 'nvdiffrast_plugin'", name="nvdiffrast_plugin"))
+    with caplog.at_level(logging.INFO, "recon.backend"):
+        assert choose_backend("auto", CUDA).name == "warp"
+    assert "nvdiffrast cannot be imported: No module named 'nvdiffrast_plugin'" in caplog.text
+
+
+def test_nvdiffrast_as_asked_needs_no_tinycudann_but_itself(packages):
+    packages(nvdiffrast=None)
+    assert choose_backend("nvdiffrast", CUDA).name == "nvdiffrast + warp"
+    packages(tinycudann=None)
+    with pytest.raises(UserError, match=r"--backend nvdiffrast: nvdiffrast is not installed; .*README"):
+        choose_backend("nvdiffrast", CUDA)
+
+
+def test_warp_as_asked_ignores_what_is_installed(packages):
+    packages(nvdiffrast=None, tinycudann=None)
+    assert choose_backend("warp", torch.device("cpu")).name == "warp"
