@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from usd_tools.errors import UserError
@@ -48,27 +48,31 @@ class Split:
     test: frozenset[float]
 
 
-def split_frames(selected: Iterable[float], test_spec: str | None, test_every: int | None) -> Split:
-    """Holds out the frames of `test_spec` (added where not selected), or those with index % test_every == 0.
+def split_frames(
+    selected: Sequence[Iterable[float]], test_spec: str | None, test_every: int | None
+) -> list[Split]:
+    """Holds out the frames of `test_spec` (added where not selected), or every `test_every`th picture.
+
+    selected: the frames of each camera. Pictures are counted from 0, camera by camera; held out are those
+        that `test_every` divides.
 
     Raises:
         UserError: no frame is left to train on, or `test_every` is below 1.
     """
-    frames = sorted(set(selected))
-    if test_spec is not None:
-        test = set(parse_frames(test_spec, "--test-frames"))
-        frames = sorted(test.union(frames))
-    elif test_every is not None:
-        if test_every < 1:
-            raise UserError(f"--test-every {test_every}: expected 2 or more")
-        test = set(frames[::test_every])
-    else:
-        test = set()
-    if not test.symmetric_difference(frames):
+    if test_every is not None and test_every < 1:
+        raise UserError(f"--test-every {test_every}: expected 2 or more")
+    named = set() if test_spec is None else set(parse_frames(test_spec, "--test-frames"))
+    splits = []
+    count = 0
+    for frames in (sorted(named.union(frames)) for frames in selected):
+        test = set(frames[-count % test_every :: test_every]) if test_every else named
+        splits.append(Split(tuple(frames), frozenset(test)))
+        count += len(frames)
+    if all(len(split.frames) == len(split.test) for split in splits):
         raise UserError(
             "no training frame is left: hold out fewer (--test-frames, --test-every), select more"
         )
-    return Split(tuple(frames), frozenset(test))
+    return splits
 
 
 def format_frames(frames: Iterable[float]) -> str:

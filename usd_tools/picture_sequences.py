@@ -13,25 +13,27 @@ from usd_tools.frames import format_frames
 PICTURE_SUFFIXES = (".exr", ".png", ".jpg", ".jpeg")
 
 
-def find_pictures(images: str, option: str = "--images") -> dict[float, Path]:
+def find_pictures(images: str, option: str = "--images", subframes: bool = False) -> dict[float, Path]:
     """The pictures of a sequence by frame.
 
     images: a folder with one sequence, or a pattern with one frame number in the file's name: `%04d`, `####`,
         `$F4`, `<F4>` (`$F`, `<F>`, `%d`: any number of digits); for sub-frames `%07.2f`, `####.##`, `$FF`,
         `<FF>`. In a folder the frame is the one number that differs between the names (of a single picture
         the last), so that UDIM tiles, versions and sizes in the names are not mistaken for it.
+    subframes: read numbers at the end of names in a folder as `NAME.0001.500.exr` for frame 1.5.
 
     Raises:
         UserError: there are none, or the folder holds more than one sequence.
     """
     path = Path(images)
-    return _sequence_in(path, option) if path.is_dir() else _matches_of(path, option)
+    return _sequence_in(path, option, subframes) if path.is_dir() else _matches_of(path, option)
 
 
-def _sequence_in(folder: Path, option: str) -> dict[float, Path]:
+def _sequence_in(folder: Path, option: str, subframes: bool) -> dict[float, Path]:
     names: dict[tuple[str, ...], list[tuple[list[str], Path]]] = defaultdict(list)
+    number = r"([0-9]+(?:\.[0-9]+$)?)" if subframes else r"([0-9]+)"
     for path in sorted(folder.iterdir()):
-        parts = re.split(r"([0-9]+)", path.stem)  # text, number, text, number, ..., text
+        parts = re.split(number, path.stem)  # text, number, text, number, ..., text
         if len(parts) > 1 and path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith("."):
             names[(*parts[::2], path.suffix)].append((parts[1::2], path))
     if not names:

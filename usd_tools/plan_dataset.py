@@ -10,16 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from usd_tools import cameras, lights, materials
+from usd_tools import lights, materials
 from usd_tools import stage as stages
+from usd_tools.camera_selection import camera_samples, find_cameras, transform_samples
+from usd_tools.camera_views import View, find_views
+from usd_tools.cameras import camera_to_world, read_lens
 from usd_tools.dataset import SCHEMA_VERSION, number, rows
 from usd_tools.dataset_job import DatasetJob, FrameJob, GroundTruthJob
 from usd_tools.errors import UserError
-from usd_tools.frames import Split, parse_frames, split_frames
+from usd_tools.frames import format_frames, parse_frames
 from usd_tools.matrices import Matrix, nearest_rotation, transform_normals, transform_points
 from usd_tools.normalization import pose_to_dataset, rotation_of, stage_to_dataset
 from usd_tools.obj import ObjMesh
-from usd_tools.picture_sequences import find_pictures, match_pictures
+from usd_tools.render_settings import picture_format
 from usd_tools.winding import is_inside
 
 log = logging.getLogger(__name__)
@@ -27,11 +30,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Request:
-    """What to convert; see usd_to_llff's options. images: None for ground truth alone."""
+    """What to convert; see usd_to_llff's options.
+
+    images: None for ground truth alone. cameras: prim paths; none for what `find_cameras` chooses.
+    """
 
     stage: str
     images: str | None = None
-    camera: str | None = None
+    cameras: Sequence[str] = ()
     object: str | None = None
     variants: Sequence[str] = ()
     frames: str | None = None
@@ -50,13 +56,13 @@ def plan_dataset(request: Request) -> DatasetJob:
         UserError: whatever of the stage, the renders or the request does not fit, in one line.
     """
     stage = stages.open_stage(request.stage, request.variants)
-    if request.images is None:
-        camera, pictures = None, list[Path]()
-        split = _still(stage, request)
-    else:
-        camera = stages.find_camera(stage, request.camera)
-        split, pictures = _frames_and_pictures(stage, camera, request)
-    start = split.frames[0]
+    views: list[View] = []
+    if request.images is not None:
+        chosen = find_cameras(stage, request.cameras)
+        views = find_views(
+            stage, chosen, request.images, request.frames, request.test_frames, request.test_every
+        )
+    start = views[0].frame if views else _still_frame(stage, request)
 
     prim = stages.find_mesh(stage, request.object, start)
     look = materials.read_look(prim, start) if request.ground_truth else None
@@ -66,23 +72,22 @@ def plan_dataset(request: Request) -> DatasetJob:
     used = mesh.vertices[np.unique(mesh.faces)]
     similarity = stage_to_dataset(used, stages.up_axis(stage), request.normalize)
     mesh = mesh_to_dataset(mesh, similarity)
-    light = _find_lights(stage, start, prim.GetPrim(), request)
+    light, light_turns = _read_lights(stage, prim.GetPrim(), start, views, request)
     truth = None
     if look is not None:
         assert light is not None, "a ground truth has its light"
         truth = GroundTruthJob(mesh, look, lights.probe_job(light, rotation_of(similarity)))
-    frames: tuple[FrameJob, ...] = ()
-    if camera is not None:
-        frames = _frame_jobs(stage, camera, prim, split, pictures, similarity, light)
-        _check_cameras_outside(frames, mesh)
-        frames = tuple(_with_bounds(frame, mesh) for frame in frames)
+    _warn_of_stillness(views, prim)
+    frames = _frame_jobs(stage, views, prim, similarity, light_turns)
+    _check_cameras_outside(frames, mesh)
+    frames = tuple(_with_bounds(frame, mesh) for frame in frames)
     description = {
         "schema_version": SCHEMA_VERSION,
         "source_stage": str(Path(request.stage).resolve()),
         "up_axis": stages.up_axis(stage),
         "metersPerUnit": stages.meters_per_unit(stage),
         "object": str(prim.GetPath()),
-        "cameras": [str(camera.GetPath())] if camera is not None else [],
+        "cameras": sorted({frame.camera for frame in frames}),
         "variants": list(request.variants),
         "reference_frame": number(start),
         "frames": [
@@ -94,66 +99,76 @@ def plan_dataset(request: Request) -> DatasetJob:
     return DatasetJob(description, frames, request.color_space, request.resolution, truth)
 
 
-def _still(stage: Any, request: Request) -> Split:
-    """The one moment at which the ground truth is read, where no pictures are."""
-    frames = parse_frames(request.frames) if request.frames else [float(stage.GetStartTimeCode())]
-    return Split((frames[0],), frozenset())
-
-
-def _frames_and_pictures(stage: Any, camera: Any, request: Request) -> tuple[Split, list[Path]]:
-    assert request.images is not None, "called for requests with pictures"
-    pictures = find_pictures(request.images)
-    if request.frames is not None:
-        selected = parse_frames(request.frames)
-    else:
-        selected = stages.stage_frames(stage, camera) or sorted(pictures)
-    split = split_frames(selected, request.test_frames, request.test_every)
-    complete = request.frames is None
-    return split, match_pictures(split.frames, pictures, request.images, complete)
+def _still_frame(stage: Any, request: Request) -> float:
+    """The moment at which the ground truth is read, where no pictures are."""
+    return parse_frames(request.frames)[0] if request.frames else float(stage.GetStartTimeCode())
 
 
 def _frame_jobs(
-    stage: Any,
-    camera: Any,
-    mesh: Any,
-    split: Split,
-    pictures: Sequence[Path],
-    similarity: Matrix,
-    light: lights.StageLights | None,
+    stage: Any, views: Sequence[View], mesh: Any, similarity: Matrix, light_turns: dict[float, Matrix]
 ) -> tuple[FrameJob, ...]:
-    """A turning object is held where it stands on the first frame; camera and light move around it."""
-    policy = stages.aperture_policy(stage)
-    held = stages.world_matrix(mesh.GetPrim(), split.frames[0])
+    """A turning object is held where it stands on the first frame; camera and light move around it.
+
+    light_turns: by frame, (3, 3) rotation of the light in stage space since the first one.
+    """
+    cameras = {view.label: view.camera for view in views}
+    formats = {
+        label: picture_format(stage, str(camera.GetPath()), views[0].frame)
+        for label, camera in cameras.items()
+    }
     turn = rotation_of(similarity)
-    digits = max(4, len(str(len(split.frames))))
+    digits = max(4, len(str(len(views))))
     jobs = []
-    for index, (frame, picture) in enumerate(zip(split.frames, pictures), start=1):
-        motion = held @ np.linalg.inv(stages.world_matrix(mesh.GetPrim(), frame))
-        if not np.allclose(motion[:3, :3] @ motion[:3, :3].T, np.eye(3), atol=1e-4):
-            raise UserError(
-                f"{mesh.GetPath()}: changes its size between frames {split.frames[0]:g} and {frame:g}; "
-                "expected a still or rigidly moving object"
-            )
-        pose = motion @ cameras.camera_to_world(camera, frame)
+    for index, view in enumerate(views, start=1):
+        motion = _motion_back(mesh, views[0].frame, view.frame)
+        pose = motion @ camera_to_world(view.camera, view.frame)
         pose[:3, :3] = nearest_rotation(pose)
-        light_motion = nearest_rotation(motion)
-        if light is not None:
-            light_motion = light_motion @ lights.rotation_since(stage, light, frame, mesh.GetPrim())
+        shape = formats[view.label]
         jobs.append(
             FrameJob(
                 name=f"frame_{index:0{digits}d}",
-                frame=frame,
-                camera=str(camera.GetPath()),
-                split="test" if frame in split.test else "train",
-                image=str(picture.absolute()),
+                frame=view.frame,
+                camera=str(view.camera.GetPath()),
+                split="test" if view.held_out else "train",
+                image=str(view.picture.absolute()),
                 camera_to_world=pose_to_dataset(similarity, pose),
-                light_rotation=turn @ light_motion @ turn.T,
-                lens=cameras.read_lens(camera, frame, policy),
+                light_rotation=turn @ nearest_rotation(motion) @ light_turns[view.frame] @ turn.T,
+                lens=read_lens(view.camera, view.frame, shape.policy, shape.pixel_aspect),
                 near=0.0,
                 far=0.0,
             )
         )
     return tuple(jobs)
+
+
+def _motion_back(mesh: Any, start: float, frame: float) -> Matrix:
+    """What takes the object from where it is at `frame` back to where it was at `start`: rigid, (4, 4)."""
+    held = stages.world_matrix(mesh.GetPrim(), start)
+    motion = held @ np.linalg.inv(stages.world_matrix(mesh.GetPrim(), frame))
+    linear = motion[:3, :3]
+    if not np.allclose(linear @ linear.T, np.eye(3), atol=1e-4) or np.linalg.det(linear) < 0:
+        raise UserError(
+            f"{mesh.GetPath()}: changes its size or shape between frames {start:g} and {frame:g}; "
+            "expected a still or rigidly moving object"
+        )
+    return motion
+
+
+def _warn_of_stillness(views: Sequence[View], mesh: Any) -> None:
+    """Says which frames lie beyond the animation, where USD holds the last pose: mostly a wrong range."""
+    moving = transform_samples(mesh.GetPrim())
+    for camera in {view.label: view.camera for view in views}.values():
+        frames = [view.frame for view in views if view.camera is camera]
+        samples = sorted({*camera_samples(camera), *moving})
+        beyond = [frame for frame in frames if samples and not samples[0] <= frame <= samples[-1]]
+        if len(samples) > 1 and beyond:
+            log.warning(
+                "%s: is animated from frame %g to %g; on frames %s it stands still",
+                camera.GetPath(),
+                samples[0],
+                samples[-1],
+                format_frames(beyond),
+            )
 
 
 def _with_bounds(frame: FrameJob, mesh: ObjMesh) -> FrameJob:
@@ -178,16 +193,23 @@ def _check_cameras_outside(frames: Sequence[FrameJob], mesh: ObjMesh) -> None:
             )
 
 
-def _find_lights(stage: Any, start: float, lit: Any, request: Request) -> lights.StageLights | None:
-    """What lights the object on the first frame; None where that cannot be told and need not be."""
+def _read_lights(
+    stage: Any, lit: Any, start: float, views: Sequence[View], request: Request
+) -> tuple[lights.StageLights | None, dict[float, Matrix]]:
+    """What lights the object at `start`, and by frame how it has turned since, (3, 3) in stage space.
+
+    Without ground truth, light that cannot be told is none, and taken to stand still.
+    """
+    frames = sorted({view.frame for view in views})
     try:
-        return lights.find_lights(stage, start, lit)
+        light = lights.find_lights(stage, start, lit)
+        return light, {frame: lights.rotation_since(stage, light, frame, lit) for frame in frames}
     except UserError as error:
         if request.ground_truth:
             remedy = "; or convert with --no-ground-truth and train with light.mode=learnt"
             raise UserError(f"{error}{remedy if request.images else ''}") from None
         log.info("the light is taken to stand still: %s", error)
-        return None
+        return None, dict.fromkeys(frames, np.eye(3))
 
 
 def mesh_to_dataset(mesh: ObjMesh, similarity: Matrix) -> ObjMesh:

@@ -78,16 +78,12 @@ def main(arguments: list[str] | None = None) -> int:
     setup_logging()
     if options.ground_truth_only == (options.images is not None):
         raise UserError("give either --images (with the renders) or --ground-truth-only")
-    if len(options.camera) > 1:
-        raise UserError(
-            f"--camera {' '.join(options.camera)}: several cameras are not supported yet; give one"
-        )
     refuse_foreign_folder(options.out, MARKER)  # before the work, not after it
     job = plan_dataset(
         Request(
             stage=options.stage,
             images=options.images,
-            camera=options.camera[0] if options.camera else None,
+            cameras=options.camera,
             object=options.object,
             variants=options.variant,
             frames=options.frames,

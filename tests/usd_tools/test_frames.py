@@ -29,14 +29,26 @@ def test_malformed_specifications(spec):
 
 
 def test_split():
-    split = split_frames([1, 2, 3], "3:5", None)
+    (split,) = split_frames([[1, 2, 3]], "3:5", None)
     assert split.frames == (1, 2, 3, 4, 5) and split.test == {3, 4, 5}
-    assert split_frames([10, 11, 12, 13], None, 2).test == {10, 12}
-    assert split_frames([1, 2], None, None).test == frozenset()
+    (split,) = split_frames([[10, 11, 12, 13]], None, 2)
+    assert split.test == {10, 12}
+    (split,) = split_frames([[1, 2]], None, None)
+    assert split.test == frozenset()
     with pytest.raises(UserError, match="no training frame"):
-        split_frames([1, 2], "1:2", None)
+        split_frames([[1, 2]], "1:2", None)
     with pytest.raises(UserError, match="no training frame"):
-        split_frames([1, 2], None, 1)
+        split_frames([[1, 2]], None, 1)
+
+
+def test_split_counts_pictures_camera_by_camera():
+    rig = split_frames([[1.0]] * 7, None, 3)
+    assert [bool(split.test) for split in rig] == [True, False, False, True, False, False, True]
+    pair = split_frames([[1, 2, 3, 4, 5], [3, 4, 5]], None, 3)
+    assert [set(split.test) for split in pair] == [{1, 4}, {4}]  # pictures 0, 3 and 6 of 8
+    pair = split_frames([[1, 2, 3], [1]], "0:1", None)
+    assert [split.frames for split in pair] == [(0, 1, 2, 3), (0, 1)]
+    assert [split.test for split in pair] == [{0, 1}] * 2
 
 
 def test_format_frames():

@@ -318,6 +318,10 @@ def camera_at(x, y, z):
     return edit
 
 
+def second_camera(stage):
+    UsdGeom.Camera.Define(stage, "/World/other")
+
+
 @pytest.mark.parametrize(
     "edit, options, message",
     [
@@ -333,7 +337,9 @@ def camera_at(x, y, z):
         ),
         (lambda stage: None, ("--frames", "x"), "--frames x"),
         (lambda stage: None, ("--frames", "1:9"), "5:9"),
-        (lambda stage: None, ("--camera", "/World/camera", "/World/b"), "several cameras"),
+        (lambda stage: None, ("--camera", "/World/camera", "/World/b"), "--camera /World/b: no such"),
+        (second_camera, (), "has 2 cameras (/World/camera, /World/other); name those to use by --camera"),
+        (second_camera, ("--camera", "/World"), "put <camera> into a pattern"),
         (lambda stage: None, ("--object", "/World/nothing"), "--object /World/nothing"),
         (lambda stage: None, ("--variant", "a=b"), "--variant a=b"),
         (lambda stage: None, ("--resolution", "0x5"), "--resolution 0x5"),
@@ -369,7 +375,7 @@ def test_full_disk(scene, tmp_path, capsys, monkeypatch):
         written.append(path)
         write_exr(path, pixels)
 
-    monkeypatch.setattr("usd_tools.pixel_job.write_exr", full)
+    monkeypatch.setattr("usd_tools.convert_pictures.write_exr", full)
     assert "No space left" in failing(scene.arguments(out), capsys)
     assert written and (out / "dataset.json").read_bytes() == before
     assert list(tmp_path.iterdir()) == [out]
