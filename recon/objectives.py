@@ -21,12 +21,15 @@ class Objective(Protocol):
 
 
 class SplitObjective:
-    """Branch A's and branch B's composite losses, each on its own copy of the image (METHOD, table)."""
+    """Branch A's and branch B's composite losses, each on its own copy of the image (METHOD, table).
 
-    def __init__(self, a: CompositeLoss, b: CompositeLoss, routes: LossRoutes) -> None:
+    routes: None to sum both losses into every parameter, as the published implementation does.
+    """
+
+    def __init__(self, a: CompositeLoss, b: CompositeLoss, routes: LossRoutes | None) -> None:
         self.a = a
         self.b = b
-        self.routes: LossRoutes | None = routes
+        self.routes = routes
 
     def __call__(self, rendered: Rendered, reference: Tensor) -> dict[str, Tensor]:
         coverage = rendered.alpha[..., None]

@@ -104,3 +104,10 @@ def test_defaults_are_those_of_method():
     joint = make_objective(load_config(overrides=["material.model=joint"]))
     assert isinstance(joint, JointObjective)
     assert joint.loss == CompositeLoss("rel_mse", "rel_mse", 1.0, 0.0, 1.0)
+
+
+def test_routing_is_a_setting():
+    assert make_objective(load_config()).routes == LossRoutes()
+    summed = make_objective(load_config(overrides=["loss.routing=summed"]))
+    assert isinstance(summed, SplitObjective)
+    assert summed.routes is None, "one image for both losses, so that each reaches every parameter"

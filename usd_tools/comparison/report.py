@@ -94,7 +94,12 @@ def write_report(out: Path, title: str, settings: Mapping[str, str], columns: Se
         *(_channel_section(channel, columns) for channel in columns[0].channels),
         _renders_section(columns),
     ]
-    page = f"""<!doctype html>
+    (out / "index.html").write_text(document(title, "".join(parts)), encoding="utf-8", newline="\n")
+
+
+def document(title: str, body: str) -> str:
+    """A whole page in the report's style. title: plain text. body: HTML."""
+    return f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -103,20 +108,43 @@ def write_report(out: Path, title: str, settings: Mapping[str, str], columns: Se
 <style>{STYLE}</style>
 </head>
 <body>
-{"".join(parts)}
+{body}
 </body>
 </html>
 """
-    (out / "index.html").write_text(page, encoding="utf-8", newline="\n")
 
 
 def judge(row_key: str, value: float) -> str:
     """`good`, `fair` or `bad` for a figure of the table."""
-    row = next(row for row in _ROWS if row.key == row_key)
+    row = _row(row_key)
     sign = 1 if row.bad > row.good else -1
     if sign * value <= sign * row.good:
         return "good"
     return "fair" if sign * value <= sign * row.bad else "bad"
+
+
+def has_row(key: str) -> bool:
+    """Whether the table of figures knows `key`, so that it can be judged."""
+    return any(row.key == key for row in _ROWS)
+
+
+def marked(row_key: str, value: float, text: str | None = None) -> str:
+    """HTML of a figure of the table, colored by `judge`; `text` in place of the figure alone."""
+    shown = _row(row_key).form.format(value) if text is None else escape(text)
+    return f'<span class="mark {judge(row_key, value)}">{shown}</span>'
+
+
+def linked_image(address: str, text: str, height: int | None = None) -> str:
+    """HTML of a picture that opens when clicked. text: what it shows."""
+    size = f" height={height}" if height else ""
+    address = escape(address, quote=True)
+    return (
+        f'<a href="{address}"><img src="{address}" alt="{escape(text, quote=True)}"{size} loading="lazy"></a>'
+    )
+
+
+def _row(key: str) -> _Row:
+    return next(row for row in _ROWS if row.key == key)
 
 
 def _figures(columns: Sequence[Column], constant: Mapping[str, Any]) -> str:
@@ -125,7 +153,8 @@ def _figures(columns: Sequence[Column], constant: Mapping[str, Any]) -> str:
     for row in _ROWS:
         if not any(row.key in column.metrics for column in columns):
             continue
-        cells = "".join(f"<td>{_cell(row, column.metrics.get(row.key))}</td>" for column in columns)
+        values = [column.metrics.get(row.key) for column in columns]
+        cells = "".join(f"<td>{'–' if value is None else marked(row.key, value)}</td>" for value in values)
         baseline = constant.get(row.key)
         plain = "–" if baseline is None else row.form.format(baseline)
         rows.append(
@@ -143,12 +172,6 @@ def _figures(columns: Sequence[Column], constant: Mapping[str, Any]) -> str:
         f"<div class=scroll><table class=figures><thead><tr><th></th>{head}<th>flat guess</th></tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table></div>" + _hole_note(columns)
     )
-
-
-def _cell(row: _Row, value: float | None) -> str:
-    if value is None:
-        return "–"
-    return f'<span class="mark {judge(row.key, value)}">{row.form.format(value)}</span>'
 
 
 def _hole_note(columns: Sequence[Column]) -> str:
@@ -174,7 +197,7 @@ def _channel_section(channel: str, columns: Sequence[Column]) -> str:
         names = [f"{base}_{column.slug}_recovered.png" for column in columns]
         names += [f"{base}_true.png"]
         names += [f"{base}_{column.slug}_error.png" for column in columns]
-        cells = "".join(f"<td>{_image(name, f'{heading}, {place_text}')}</td>" for name in names)
+        cells = "".join(f"<td>{linked_image(name, f'{heading}, {place_text}')}</td>" for name in names)
         rows.append(f"<tr><th scope=row>{place_text}</th>{cells}</tr>")
     legend = (
         f"Error: {_swatch(UNSEEN)}seen by no training camera {_swatch(UNMATCHED)}no counterpart recovered"
@@ -193,26 +216,14 @@ def _renders_section(columns: Sequence[Column]) -> str:
         if not column.renders:
             continue
         pairs = "".join(
-            f"<span class=pair>{_linked(render, 'render', 220)}</span>"
-            f"<span class=pair>{_linked(reference, 'reference', 220)}</span><br>"
+            f"<span class=pair>{linked_image(render, 'render', 220)}</span>"
+            f"<span class=pair>{linked_image(reference, 'reference', 220)}</span><br>"
             for render, reference in column.renders
         )
         blocks.append(f"<p>{escape(column.name)}: the model's render left, the reference right.</p>{pairs}")
     if not blocks:
         return ""
     return "<h2>Held-out views</h2><p>Views that the training never saw.</p>" + "".join(blocks)
-
-
-def _image(name: str, text: str) -> str:
-    return _linked(name, text, None)
-
-
-def _linked(name: str, text: str, height: int | None) -> str:
-    size = f" height={height}" if height else ""
-    address = escape(name, quote=True)
-    return (
-        f'<a href="{address}"><img src="{address}" alt="{escape(text, quote=True)}"{size} loading="lazy"></a>'
-    )
 
 
 def _swatch(color: Sequence[float]) -> str:

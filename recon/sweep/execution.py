@@ -1,0 +1,211 @@
+"""Runs a sweep: every run is a chain of commands in processes of their own, several chains at a time."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from recon.sweep.plan import Sweep, SweepRun
+from recon.sweep.results import Result, commit, result_file, seconds_of, write_result
+from usd_tools.errors import UserError
+
+_ROOT = Path(__file__).resolve().parents[2]
+# What libraries with thread pools of their own look at. Too many threads on too few cores cost far more than
+# they bring: each pool spins while it waits.
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+class RunError(Exception):
+    """A run failed: what its last command said."""
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """Where one run keeps its things, below `folder`."""
+
+    folder: Path
+
+    @property
+    def training(self) -> Path:
+        return self.folder / "run"
+
+    @property
+    def report(self) -> Path:
+        return self.folder / "report"
+
+    @property
+    def relighting(self) -> Path:
+        return self.folder / "relighting"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log.txt"
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How the runs of `sweep` are carried out.
+
+    datasets: folder of each scene. runs, results: folders for what runs leave and for the result files.
+    jobs: runs at a time. train_options: more arguments for recon.train (`--device`, `--backend`).
+    """
+
+    sweep: Sweep
+    datasets: Mapping[str, Path]
+    runs: Path
+    results: Path
+    jobs: int
+    train_options: Sequence[str] = ()
+
+    def paths(self, run: SweepRun) -> RunPaths:
+        return RunPaths(self.runs / run.name)
+
+    def perform(
+        self, runs: Sequence[SweepRun], on_done: Callable[[SweepRun, Result | None, str], None]
+    ) -> dict[str, str]:
+        """Carries out `runs`; what fails is told and the others go on.
+
+        on_done: called after each run with its result, or with None and why it failed. Returns the reasons by
+        run's name. An interrupt ends all running commands, which are resumed the next time.
+        """
+        processes = _Processes(_environment(self.jobs))
+        revision = commit()
+        failed: dict[str, str] = {}
+        with ThreadPoolExecutor(self.jobs) as pool:
+            waiting = {pool.submit(self._perform, run, processes, revision): run for run in runs}
+            try:
+                for future in as_completed(waiting):
+                    run = waiting[future]
+                    try:
+                        on_done(run, future.result(), "")
+                    except (RunError, UserError, OSError) as error:
+                        failed[run.name] = str(error)
+                        on_done(run, None, str(error))
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                processes.end()
+                raise
+        return failed
+
+    def _perform(self, run: SweepRun, processes: _Processes, revision: str | None) -> Result:
+        paths, dataset = self.paths(run), self.datasets[run.scene]
+        paths.folder.mkdir(parents=True, exist_ok=True)
+        for command in self._commands(run):
+            processes.run(command, paths.log)
+        result = self._collect(run, paths, dataset, revision)
+        write_result(result_file(self.results, run), self.sweep, run, result)
+        return result
+
+    def _commands(self, run: SweepRun) -> list[list[str]]:
+        paths, dataset = self.paths(run), self.datasets[run.scene]
+        train = ["recon.train", "--data", str(dataset), "--out", str(paths.training), "--resume"]
+        if self.sweep.config is not None:
+            train += ["--config", str(self.sweep.config)]
+        train += ["--set", *run.settings(dataset), *self.train_options]
+        sides = [str(paths.training), str(dataset), "--out"]
+        commands = [train, ["usd_tools.compare_textures", *sides, str(paths.report)]]
+        if self.sweep.relight:
+            commands.append(["usd_tools.relight", *sides, str(paths.relighting)])
+        return commands
+
+    def _collect(self, run: SweepRun, paths: RunPaths, dataset: Path, revision: str | None) -> Result:
+        record = _read(paths.training / "run.json")
+        config = self.sweep.config_of(run, dataset)
+        validation = paths.training / "validation" / "metrics.json"
+        return Result(
+            run.scene,
+            run.variant,
+            run.seed,
+            run.overrides,
+            _read(paths.report / "metrics.json"),
+            _read(validation)["mean"] if validation.is_file() else {},
+            _read(paths.relighting / "relighting.json") if self.sweep.relight else None,
+            None,
+            seconds_of(record),
+            {
+                "commit": revision,
+                "versions": record["versions"],
+                "device": record["device"],
+                "backend": record["backend"],
+                "runs_at_a_time": self.jobs,
+                "peak_memory_bytes": record["peak_memory_bytes"],
+                # Of the data, the scene's name tells; folders are different everywhere.
+                "settings": {
+                    key: run.overrides.get(key, value)
+                    for key, value in config.flat().items()
+                    if key != "data.path"
+                },
+            },
+        )
+
+
+class _Processes:
+    """Commands that run now, so that all of them can be ended."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._lock = threading.Lock()
+        self._ended = False
+
+    def run(self, command: Sequence[str], log: Path) -> None:
+        """Runs `python -m command`, its output appended to `log`. Raises RunError if it fails."""
+        with log.open("ab") as output:
+            output.write(f"\n$ python -m {' '.join(command)}\n".encode())
+            output.flush()
+            with self._lock:
+                if self._ended:
+                    raise RunError("interrupted")
+                process = subprocess.Popen(
+                    [sys.executable, "-m", *command],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    env=self._environment,
+                )
+                self._running.add(process)
+            code = process.wait()
+        with self._lock:
+            self._running.discard(process)
+        if code:
+            raise RunError(f"{command[0]} ended with exit code {code}: {_last_line(log)} (see {log})")
+
+    def end(self) -> None:
+        with self._lock:
+            self._ended = True
+            for process in self._running:
+                process.terminate()
+
+
+def available_cores() -> int:
+    """Processors this process may use: its affinity, and its container's share where there is one."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+        share = int(quota) // int(period)
+    except (OSError, ValueError):  # another system, or no limit ("max")
+        return cores
+    return max(1, min(cores, share))
+
+
+def _environment(jobs: int) -> dict[str, str]:
+    threads = str(max(1, available_cores() // jobs))
+    path = os.pathsep.join(part for part in (str(_ROOT), os.environ.get("PYTHONPATH")) if part)
+    return {**os.environ, **dict.fromkeys(_THREAD_VARIABLES, threads), "PYTHONPATH": path}
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1].removeprefix("error: ") if lines else "it gave no reason"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
