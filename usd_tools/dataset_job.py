@@ -25,7 +25,7 @@ class FrameJob:
 
     name: in the dataset. image: the render. camera_to_world: (4, 4) dataset frame, OpenGL.
     light_rotation: (3, 3) dataset frame. near, far: depths along the view axis that enclose the object.
-    split: "train" or "test".
+    split: "train" or "test". mask: the picture that stands for the render's alpha, or None.
     """
 
     name: str
@@ -38,6 +38,7 @@ class FrameJob:
     lens: Lens
     near: float
     far: float
+    mask: str | None = None
 
 
 @dataclass(frozen=True)
@@ -51,13 +52,17 @@ class GroundTruthJob:
 
 @dataclass(frozen=True)
 class DatasetJob:
-    """description: dataset.json, without what only pictures tell. frames: empty for ground truth alone."""
+    """description: dataset.json, without what only pictures tell. frames: empty for ground truth alone.
+
+    alpha: as `render_pixels.RenderReading` has it.
+    """
 
     description: dict[str, Any]
     frames: tuple[FrameJob, ...]
     color_space: str | None
     resolution: tuple[int, int] | None
     ground_truth: GroundTruthJob | None
+    alpha: str = "auto"
 
 
 _MESH_ARRAYS = ("vertices", "faces", "uvs", "uv_faces", "normals", "normal_faces")
@@ -70,6 +75,7 @@ def save_job(job: DatasetJob, folder: Path) -> None:
         "frames": [_plain(asdict(frame)) for frame in job.frames],
         "color_space": job.color_space,
         "resolution": job.resolution,
+        "alpha": job.alpha,
         "look": truth and truth.look.to_json(),
         "probe": truth and truth.probe.to_json(),
     }
@@ -102,7 +108,12 @@ def load_job(folder: Path) -> DatasetJob:
         )
     size = content["resolution"]
     return DatasetJob(
-        content["description"], frames, content["color_space"], (size[0], size[1]) if size else None, truth
+        content["description"],
+        frames,
+        content["color_space"],
+        (size[0], size[1]) if size else None,
+        truth,
+        content["alpha"],
     )
 
 

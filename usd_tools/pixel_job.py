@@ -1,6 +1,6 @@
 """The pixel part of usd_to_llff: pictures and ground truth of a job that the stage part left in a folder.
 
-Needs OpenEXR and imageio, not pxr. It runs in the converting process where these import, else (in Houdini) as
+Needs OpenEXR and Pillow, not pxr. It runs in the converting process where these import, else (in Houdini) as
 
     PYTHON usd_tools/pixel_job.py JOB_FOLDER --out DATASET
 """
@@ -9,22 +9,22 @@ from __future__ import annotations
 
 import argparse
 import logging
+import shutil
 import sys
 from pathlib import Path
 
 if __package__ in (None, ""):
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import numpy as np
-
+from usd_tools.color_identification import guess_color_space, identify_color_space
 from usd_tools.console import progress, setup_logging
+from usd_tools.convert_pictures import AOV_FOLDER, FOLDERS, Conversion, Converted, Picture, convert_pictures
 from usd_tools.dataset import MARKER, frame_intrinsics, write_json, write_poses_bounds, write_transforms
 from usd_tools.dataset_job import DatasetJob, FrameJob, load_job
 from usd_tools.errors import UserError, run_command
 from usd_tools.files import atomic_folder
 from usd_tools.ground_truth import write_ground_truth
-from usd_tools.images import write_exr, write_png
-from usd_tools.render_pixels import display_color, guess_color_space, read_render
+from usd_tools.render_pixels import RenderReading
 
 log = logging.getLogger(__name__)
 
@@ -38,9 +38,12 @@ def run_job(job: DatasetJob, out: Path) -> None:
     with atomic_folder(out, MARKER) as folder:
         description = dict(job.description)
         if job.frames:
-            width, height, color_space = _write_pictures(folder, job)
+            color_space = _color_space(job)
+            first, aovs = _write_pictures(folder, job, color_space)
+            width, height = first.width, first.height
             description.update(width=width, height=height)
             description["color_space"] = {"renders": color_space, "dataset": "lin_rec709"}
+            description["aovs"] = {name: f"{AOV_FOLDER}/{name}" for name in aovs}
             write_poses_bounds(folder / "poses_bounds.npy", job.frames, width, height)
             for split in ("train", "test"):
                 frames = [frame for frame in job.frames if frame.split == split]
@@ -51,32 +54,56 @@ def run_job(job: DatasetJob, out: Path) -> None:
         write_json(folder / MARKER, description)
 
 
-def _write_pictures(folder: Path, job: DatasetJob) -> tuple[int, int, str]:
-    """Converts the renders one by one; returns width, height and the color space they were read in."""
-    for name in ("images", "masks", "rgba", "hdr"):
+def _color_space(job: DatasetJob) -> str:
+    """The color space of the renders, told in the log with its reason."""
+    first = job.frames[0].image
+    if job.color_space is None:
+        space = guess_color_space(first)
+        log.info("renders are read as %s: %s", space, identify_color_space(first).source)
+        return space
+    log.info("renders are read as %s", job.color_space)
+    identity = identify_color_space(first)
+    if identity.certain and identity.space != job.color_space:
+        log.warning("--colorspace %s: but in %s the %s", job.color_space, first, identity.source)
+    return job.color_space
+
+
+def _write_pictures(folder: Path, job: DatasetJob, color_space: str) -> tuple[Converted, list[str]]:
+    """Converts the renders; returns the facts of the first and the auxiliary pictures that all have."""
+    for name in FOLDERS:
         (folder / name).mkdir()
-    color_space = job.color_space or guess_color_space(job.frames[0].image)
-    log.info(
-        "renders are read as %s%s", color_space, "" if job.color_space else " (guessed; see --colorspace)"
-    )
-    size: tuple[int, int] | None = None
-    for frame in progress(job.frames, len(job.frames), "pictures"):
-        pixels = read_render(frame.image, color_space, job.resolution)
-        height, width = pixels.shape[:2]
-        if size is None:
-            size = width, height
-        elif size != (width, height):
+    pictures = [Picture(frame.name, frame.image, frame.mask) for frame in job.frames]
+    how = Conversion(RenderReading(color_space, job.resolution, job.alpha), guessed=job.color_space is None)
+    results: list[Converted] = []
+    for picture, result in zip(
+        pictures, progress(convert_pictures(pictures, folder, how), len(pictures), "pictures")
+    ):
+        results.append(result)
+        first = results[0]
+        if (result.width, result.height) != (first.width, first.height):
             raise UserError(
-                f"{frame.image}: is {width}x{height}, {job.frames[0].image} is {size[0]}x{size[1]}; "
-                "expected pictures of one size"
+                f"{picture.image}: is {result.width}x{result.height}, {pictures[0].image} is "
+                f"{first.width}x{first.height}; expected pictures of one size"
             )
-        color, mask = display_color(pixels), pixels[..., 3]
-        write_png(folder / "images" / f"{frame.name}.png", color)
-        write_png(folder / "masks" / f"{frame.name}.png", mask)
-        write_png(folder / "rgba" / f"{frame.name}.png", np.concatenate([color, mask[..., None]], axis=2))
-        write_exr(folder / "hdr" / f"{frame.name}.exr", pixels)
-    assert size is not None, "a job with frames has a first picture"
-    return *size, color_space
+    if straight := sum(result.looks_straight for result in results):
+        log.warning(
+            "%d of %d renders have color where alpha is 0; if that is no glow, convert with --alpha straight",
+            straight,
+            len(results),
+        )
+    return results[0], _complete_aovs(folder, results)
+
+
+def _complete_aovs(folder: Path, results: list[Converted]) -> list[str]:
+    """The auxiliary pictures that every render has; those of some renders only are taken away."""
+    some = sorted({name for result in results for name in result.aovs})
+    every = [name for name in some if all(name in result.aovs for result in results)]
+    for name in set(some).difference(every):
+        log.warning("only some renders have %s, so it is left out", name)
+        shutil.rmtree(folder / AOV_FOLDER / name)
+    if some and not every:
+        (folder / AOV_FOLDER).rmdir()
+    return every
 
 
 def _warn_of_principal_point(frame: FrameJob, width: int, height: int) -> None:

@@ -7,10 +7,10 @@ import math
 import numpy as np
 
 from usd_tools.color import to_linear_rec709
+from usd_tools.color_identification import guess_color_space
 from usd_tools.errors import UserError
 from usd_tools.images import Pixels, read_image
 from usd_tools.probe_job import DistantJob, DomeJob, ProbeJob
-from usd_tools.render_pixels import guess_color_space
 from usd_tools.resampling import latlong_directions, turn_latlong
 
 UNIFORM_HEIGHT = 32
