@@ -23,6 +23,7 @@ if __package__ in (None, ""):  # run as a file from a clone
 import numpy as np
 
 from usd_tools.comparison.compare import DEFAULT_SAMPLES, TrueSurface, compare_assets, write_all_pictures
+from usd_tools.comparison.error_maps import FILE_NAME, save_error_maps
 from usd_tools.comparison.metrics import format_table
 from usd_tools.comparison.report import PICTURES, Column, write_report
 from usd_tools.comparison.sides import in_frame_of, load_recovered, load_truth, read_json_object
@@ -64,7 +65,8 @@ def compare_columns(
 ) -> dict[str, dict[str, Any]]:
     """Compares several named runs (or stages) with one truth; the report shows them side by side.
 
-    `metrics.json` holds the first one's figures, `metrics_NAME.json` those of the others.
+    `metrics.json` holds the first one's figures, `metrics_NAME.json` those of the others; `errors.npz` and
+    `errors_NAME.npz` hold the errors in the true UV layout, see `comparison.error_maps`.
 
     samples: points on the true surface, before what no camera sees is left out. resolution: of the baked
     textures; None: that of the largest true map, at most 512. stage_object, variants: the object's prim and
@@ -99,7 +101,7 @@ def compare_columns(
             metrics = compare_assets(asset, true)
             if places is None:
                 places = true.places(resolution)
-            channels = write_all_pictures(
+            channels, errors = write_all_pictures(
                 folder / PICTURES,
                 slugs[name],
                 asset,
@@ -112,6 +114,7 @@ def compare_columns(
             columns.append(
                 Column(name, slugs[name], metrics, channels, renders, _image_metrics(side.validation))
             )
+            save_error_maps(folder / (FILE_NAME if i == 0 else f"errors_{slugs[name]}.npz"), errors)
             file = MARKER if i == 0 else f"metrics_{slugs[name]}.json"
             (folder / file).write_text(
                 json.dumps(metrics, indent=2, allow_nan=False) + "\n", encoding="utf-8"

@@ -23,6 +23,7 @@ from tests.usd_tools.comparison.scenes import (
 from tests.usd_tools.stages import write_scene
 from usd_tools import usd_to_llff
 from usd_tools.compare_textures import compare, compare_columns, main
+from usd_tools.comparison.error_maps import load_error_maps
 from usd_tools.comparison.sides import load_truth
 from usd_tools.errors import UserError
 from usd_tools.images import write_png
@@ -83,6 +84,9 @@ def test_report_of_one_run(tmp_path, dataset, run):
     assert metrics["roughness_mae"] == pytest.approx(0.1, abs=0.004)  # 8-bit maps
     assert metrics["coverage"] == 1
     assert metrics["samples"] < SAMPLES, "the poles are out of every camera's sight"
+    errors = load_error_maps(report / "errors.npz")
+    assert errors.errors["roughness"][errors.counted].mean() == pytest.approx(0.1, abs=0.004)
+    assert not errors.counted.all(), "the poles are out of every camera's sight"
     addresses = picture_addresses(report)
     assert len(addresses) > 30
     for address in addresses:
@@ -101,6 +105,7 @@ def test_two_columns_side_by_side_and_overwriting(tmp_path, dataset, run, capsys
     assert main(arguments) == 0
     first = json.loads((tmp_path / "report" / "metrics.json").read_text())
     second = json.loads((tmp_path / "report" / "metrics_joint-b.json").read_text())
+    assert load_error_maps(tmp_path / "report" / "errors_joint-b.npz").errors["roughness"].max() < 1e-2
     assert first["roughness_mae"] == pytest.approx(0.1, abs=0.004)
     assert second["roughness_mae"] < 1e-4
     page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from usd_tools.color import linear_to_srgb
 from usd_tools.comparison.asset import Asset, Material
+from usd_tools.comparison.error_maps import ErrorMaps
 from usd_tools.comparison.heat_map import EMPTY, UNMATCHED, UNSEEN, heat_color, with_color_bar
 from usd_tools.comparison.matching import match
 from usd_tools.comparison.metrics import albedo_error, normal_error
@@ -113,6 +114,15 @@ def write_pictures(folder: Path, place: str, name: str, pictures: Mapping[str, C
         write_png(folder / f"{channel}_{place}_true.png", picture.true)
         write_png(folder / f"{channel}_{place}_{name}_recovered.png", picture.recovered)
         write_png(folder / f"{channel}_{place}_{name}_error.png", with_color_bar(picture.heat, maximum, unit))
+
+
+def error_maps(pictures: Mapping[str, ChannelPictures]) -> ErrorMaps:
+    """The pictures' errors as numbers."""
+    return ErrorMaps(
+        {channel: picture.error.astype(np.float32) for channel, picture in pictures.items()},
+        {channel: HEAT_RANGES[channel][0] for channel in pictures},
+        next(iter(pictures.values())).counted,
+    )
 
 
 def _displayed(

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from usd_tools.comparison.asset import Asset, Material
-from usd_tools.comparison.bake import Place, bake, write_pictures
+from usd_tools.comparison.bake import Place, bake, error_maps, write_pictures
+from usd_tools.comparison.error_maps import ErrorMaps
 from usd_tools.comparison.matching import match
 from usd_tools.comparison.metrics import constant_material, geometry_metrics, material_metrics
 from usd_tools.comparison.pixels import uv_layout, view_from
@@ -123,15 +124,20 @@ def write_all_pictures(
     places: list[Place],
     scale: NDArray,
     on_step: Callable[[str], None] = lambda what: None,
-) -> list[str]:
-    """Bakes every channel at every place into PNGs in `folder`; returns the channels' names.
+) -> tuple[list[str], ErrorMaps]:
+    """Bakes every channel at every place into PNGs in `folder`.
 
-    scale: (3,) factors on the recovered albedo for the aligned pictures.
+    scale: (3,) factors on the recovered albedo for the aligned pictures. Returns the channels' names, and
+    their errors in the texture layout, which has to be one of the places.
     """
     channels: list[str] = []
+    errors: ErrorMaps | None = None
     for place in places:
         on_step(f"pictures: {place.name}")
         pictures = bake(recovered, truth.asset, place, scale)
         write_pictures(folder, place.name, name, pictures)
         channels = list(pictures)
-    return channels
+        if place.is_texture:
+            errors = error_maps(pictures)
+    assert errors is not None, "one of the places is the texture layout"
+    return channels, errors
