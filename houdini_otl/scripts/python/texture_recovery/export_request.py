@@ -1,0 +1,125 @@
+"""What Export Dataset is asked to do, read from what the artist wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from texture_recovery.pipeline_commands import JobFolder
+from texture_recovery.stage_export import whole_frames
+from texture_recovery.turntable import Turntable
+from usd_tools.color import COLOR_SPACES
+from usd_tools.console import parse_resolution
+from usd_tools.errors import UserError
+from usd_tools.frames import parse_frames
+
+FOLDER = "Folder"
+FRAMES = "Frames (1:64 or 1:64:2)"
+RESOLUTION = "Resolution"
+SAMPLES = "Samples per pixel"
+TEST_EVERY = "Hold out every Nth frame"
+COLOR_SPACE = "Color space of the renders"
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """folder: of the recovery. object_path, camera: prim paths; camera None: a new turntable.
+
+    frames: SPEC. resolution: of the renders. samples: per pixel. test_every: every so manieth frame is held
+    out. color_space: that the renderer writes. ground_truth: whether to convert the stage's look and light.
+    """
+
+    folder: JobFolder
+    object_path: str
+    camera: str | None
+    frames: str
+    resolution: tuple[int, int] = (512, 512)
+    samples: int = 128
+    test_every: int = 8
+    color_space: str = "acescg"
+    ground_truth: bool = True
+
+    @property
+    def numbers(self) -> list[int]:
+        """The frames' numbers.
+
+        Raises:
+            UserError: they cannot be the names of pictures.
+        """
+        return whole_frames(parse_frames(self.frames, "Frames"))
+
+    @property
+    def turntable(self) -> Turntable | None:
+        """The turntable to make.
+
+        Raises:
+            UserError: its frames do not follow each other.
+        """
+        if self.camera is not None:
+            return None
+        numbers = self.numbers
+        if numbers != list(range(numbers[0], numbers[0] + len(numbers))):
+            raise UserError(f"Frames {self.frames}: a new turntable has consecutive frames, such as 1:64")
+        return Turntable(
+            object_path=self.object_path,
+            frames=len(numbers),
+            first_frame=numbers[0],
+            resolution=self.resolution,
+            samples=self.samples,
+            picture=(self.folder.renders / "stage.<F4>.exr").absolute().as_posix(),
+        )
+
+    @property
+    def camera_path(self) -> str:
+        """The camera to render through."""
+        return Turntable().camera_path if self.camera is None else self.camera
+
+
+def default_fields(folder: str, frames: str, color_space: str) -> dict[str, str]:
+    """The form as it is first shown: labels and their contents."""
+    return {
+        FOLDER: folder,
+        FRAMES: frames,
+        RESOLUTION: "512x512",
+        SAMPLES: "128",
+        TEST_EVERY: "8",
+        COLOR_SPACE: color_space,
+    }
+
+
+def request_from_fields(
+    fields: Mapping[str, str], folder: Path, object_path: str, camera: str | None
+) -> ExportRequest:
+    """The filled-in form as a request. folder: that of the form, Houdini's variables expanded.
+
+    Raises:
+        UserError: a field is not what it should be; all is checked, the turntable too.
+    """
+    if not folder.is_absolute():
+        raise UserError(f"{FOLDER} {folder}: expected a full path, such as $HIP/texture_recovery/teapot")
+    if fields[COLOR_SPACE] not in COLOR_SPACES:
+        raise UserError(f"{COLOR_SPACE} {fields[COLOR_SPACE]}: expected {', '.join(COLOR_SPACES)}")
+    request = ExportRequest(
+        JobFolder(folder),
+        object_path,
+        camera,
+        fields[FRAMES],
+        parse_resolution(fields[RESOLUTION]),
+        _positive(fields, SAMPLES),
+        _positive(fields, TEST_EVERY),
+        fields[COLOR_SPACE],
+    )
+    if request.test_every < 2:
+        raise UserError(
+            f"{TEST_EVERY} 1: would leave none to train on; expected 2 or more"
+        )
+    _ = request.numbers, request.turntable
+    return request
+
+
+def _positive(fields: Mapping[str, str], label: str) -> int:
+    text = fields[label]
+    if not text.isdecimal() or int(text) == 0:
+        raise UserError(f"{label} {text}: expected a whole number above 0")
+    return int(text)

@@ -1,0 +1,82 @@
+"""Finding the Python that trains. It is never Houdini's own: torch does not run inside Houdini's process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from texture_recovery import ROOT
+from texture_recovery.pipeline_commands import Training, command_environment
+from texture_recovery.settings import FILE_NAME, Settings
+from usd_tools.errors import UserError
+from usd_tools.usd_to_llff import PYTHON_VARIABLE
+
+_NEEDED = ("torch", "warp", "pxr", "OpenEXR", "imageio")
+_SECONDS = 60.0
+
+
+def find_training(
+    settings: Settings, preferences: Path, environment: Mapping[str, str], root: Path = ROOT
+) -> Training:
+    """The training Python: of the environment variable, the settings, or the clone's own `.venv`.
+
+    The variable may come from a package file or from the shell that started Houdini.
+
+    Raises:
+        UserError: none is named and the clone has none, or the one that is named does not exist.
+    """
+    places = (
+        (environment.get(PYTHON_VARIABLE, ""), f"the variable {PYTHON_VARIABLE}"),
+        (settings.training_python, str(preferences / FILE_NAME)),
+    )
+    for python, place in places:
+        if python:
+            path = Path(python).expanduser()
+            if not path.is_file():
+                raise UserError(
+                    f"{python}: no such file, but {place} names it as the training Python; correct it there"
+                )
+            return Training(str(path), str(root))
+    own = own_python(root)
+    if not own.is_file():
+        raise UserError(
+            f"no training Python: run `python3 scripts/bootstrap.py render` in {root}, or name one in the "
+            f"variable {PYTHON_VARIABLE} or as training_python in {preferences / FILE_NAME}"
+        )
+    return Training(str(own), str(root))
+
+
+def own_python(root: Path, system: str = os.name) -> Path:
+    """Where scripts/bootstrap.py puts the interpreter."""
+    return root / ".venv" / "Scripts" / "python.exe" if system == "nt" else root / ".venv" / "bin" / "python"
+
+
+def check_training(training: Training, environment: Mapping[str, str]) -> None:
+    """Starts the training Python and looks whether it has what training needs; takes a fraction of a second.
+
+    Raises:
+        UserError: it does not start, or lacks modules.
+    """
+    look = f"import importlib.util as u; print(*[n for n in {_NEEDED!r} if u.find_spec(n) is None])"
+    remedy = "choose another one or set it up by scripts/bootstrap.py"
+    try:
+        result = subprocess.run(
+            [training.python, "-E", "-c", look],
+            cwd=training.root,
+            env=command_environment(environment),
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_SECONDS,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise UserError(
+            f"{training.python}: the training Python does not start ({error}); {remedy}"
+        ) from None
+    if result.returncode:
+        told = (result.stderr.strip().splitlines() or ["it says nothing"])[-1]
+        raise UserError(f"{training.python}: the training Python does not work ({told}); {remedy}")
+    if missing := result.stdout.split():
+        raise UserError(f"{training.python}: the training Python lacks {', '.join(missing)}; {remedy}")
