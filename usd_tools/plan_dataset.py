@@ -37,6 +37,8 @@ class Request:
 
     stage: str
     images: str | None = None
+    masks: str | None = None
+    alpha: str = "auto"
     cameras: Sequence[str] = ()
     object: str | None = None
     variants: Sequence[str] = ()
@@ -60,7 +62,13 @@ def plan_dataset(request: Request) -> DatasetJob:
     if request.images is not None:
         chosen = find_cameras(stage, request.cameras)
         views = find_views(
-            stage, chosen, request.images, request.frames, request.test_frames, request.test_every
+            stage,
+            chosen,
+            request.images,
+            request.frames,
+            request.test_frames,
+            request.test_every,
+            request.masks,
         )
     start = views[0].frame if views else _still_frame(stage, request)
 
@@ -96,7 +104,7 @@ def plan_dataset(request: Request) -> DatasetJob:
         "stage_to_dataset": rows(similarity),
         "light_probe": "ground_truth/probe.exr" if truth else None,
     }
-    return DatasetJob(description, frames, request.color_space, request.resolution, truth)
+    return DatasetJob(description, frames, request.color_space, request.resolution, truth, request.alpha)
 
 
 def _still_frame(stage: Any, request: Request) -> float:
@@ -136,6 +144,7 @@ def _frame_jobs(
                 lens=read_lens(view.camera, view.frame, shape.policy, shape.pixel_aspect),
                 near=0.0,
                 far=0.0,
+                mask=str(view.mask.absolute()) if view.mask else None,
             )
         )
     return tuple(jobs)

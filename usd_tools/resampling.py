@@ -90,7 +90,8 @@ def turn_latlong(
     height, width = size or picture.shape[:2]
     if (height, width) == picture.shape[:2] and np.allclose(matrix, np.eye(3), atol=1e-7):
         return picture.copy()
-    fine = min(max(4096 // height, 2), 8)  # samples per pixel and axis; in large pictures a sun has many
+    # Samples per pixel and axis: in large pictures a sun has many pixels, and in enlarged ones each has.
+    fine = min(max(4096 * len(picture) // height**2, 2), 8)
     turned = np.empty((height, width, picture.shape[2]), picture.dtype)
     for row in range(height):  # row by row: 16k probes must not need gigabytes of temporaries
         directions = latlong_directions(width * fine, height * fine, range(row * fine, (row + 1) * fine))
