@@ -18,13 +18,14 @@ CAMERA_TOKEN = "<camera>"
 
 @dataclass(frozen=True)
 class View:
-    """One picture. camera: UsdGeom.Camera. label: its name in files."""
+    """One picture. camera: UsdGeom.Camera. label: its name in files. mask: None where alpha is it."""
 
     camera: Any
     label: str
     frame: float
     picture: Path
     held_out: bool
+    mask: Path | None = None
 
 
 def find_views(
@@ -34,11 +35,13 @@ def find_views(
     frames: str | None = None,
     test_frames: str | None = None,
     test_every: int | None = None,
+    masks: str | None = None,
 ) -> list[View]:
     """The views of `cameras`, by frame and then in the order of the cameras.
 
-    images: see `pictures_of_camera`. frames: a SPEC; None for each camera's own (see `camera_frames`), or
-        else those of its pictures. test_frames, test_every: what to hold out, see `split_frames`.
+    images, masks: see `pictures_of_camera`. frames: a SPEC; None for each camera's own (see
+        `camera_frames`), or else those of its pictures. test_frames, test_every: what to hold out, see
+        `split_frames`.
 
     Raises:
         UserError: a SPEC is malformed, no view is left to train on, or frames and pictures do not match.
@@ -58,9 +61,15 @@ def find_views(
     views = []
     for camera, label, split, (_, where, pictures) in zip(cameras, labels, splits, found):
         matched = match_pictures(split.frames, pictures, where, complete=named is None)
+        masked: list[Path | None] = [None] * len(matched)
+        if masks is not None:
+            where, found_masks = pictures_of_camera(
+                masks, label, len(cameras) > 1, split.frames, split.frames[0], "--masks"
+            )
+            masked = [*match_pictures(split.frames, found_masks, where, complete=False, option="--masks")]
         views += [
-            View(camera, label, frame, picture, frame in split.test)
-            for frame, picture in zip(split.frames, matched)
+            View(camera, label, frame, picture, frame in split.test, mask)
+            for frame, picture, mask in zip(split.frames, matched, masked)
         ]
     return sorted(views, key=lambda view: view.frame)  # stable: cameras stay in their order
 

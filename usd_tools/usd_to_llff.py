@@ -26,6 +26,7 @@ from usd_tools.dataset_job import DatasetJob, save_job
 from usd_tools.errors import UserError, run_command
 from usd_tools.files import refuse_foreign_folder
 from usd_tools.plan_dataset import Request, plan_dataset
+from usd_tools.render_pixels import ALPHA_KINDS
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--images",
         metavar="DIR_OR_PATTERN",
-        help="renders with alpha: a folder with one sequence, or a pattern (%%04d, ####, $F4, <F4>)",
+        help="renders with alpha or --masks: a folder with one sequence, or a pattern (%%04d, ####, $F4)",
+    )
+    parser.add_argument(
+        "--masks",
+        metavar="DIR_OR_PATTERN",
+        help="pictures of the object's mask (white is the object) to use instead of the renders' alpha",
     )
     parser.add_argument("--out", metavar="DATASET", type=Path, required=True, help="folder to write")
     parser.add_argument(
@@ -62,7 +68,14 @@ def build_parser() -> argparse.ArgumentParser:
         "--colorspace",
         metavar="NAME",
         choices=COLOR_SPACES,
-        help=f"of the renders: {', '.join(COLOR_SPACES)}",
+        help=f"of the renders: {', '.join(COLOR_SPACES)}; default: what the files say",
+    )
+    parser.add_argument(
+        "--alpha",
+        choices=ALPHA_KINDS,
+        default="auto",
+        help="whether the renders' color is premultiplied with alpha (associated) or not (straight); "
+        "default: associated in EXR, straight in all else",
     )
     parser.add_argument("--no-normalize", action="store_true", help="keep the stage's own position and scale")
     truth = parser.add_mutually_exclusive_group()
@@ -78,11 +91,15 @@ def main(arguments: list[str] | None = None) -> int:
     setup_logging()
     if options.ground_truth_only == (options.images is not None):
         raise UserError("give either --images (with the renders) or --ground-truth-only")
+    if options.masks is not None and options.images is None:
+        raise UserError("--masks: expected --images as well, the renders that the masks belong to")
     refuse_foreign_folder(options.out, MARKER)  # before the work, not after it
     job = plan_dataset(
         Request(
             stage=options.stage,
             images=options.images,
+            masks=options.masks,
+            alpha=options.alpha,
             cameras=options.camera,
             object=options.object,
             variants=options.variant,
@@ -118,7 +135,7 @@ def run_pixel_part(job: DatasetJob, out: Path) -> int:
     python = os.environ.get(PYTHON_VARIABLE)
     if not python:
         raise UserError(
-            f"this Python cannot read pictures (no OpenEXR, imageio); set {PYTHON_VARIABLE} to the python "
+            f"this Python cannot read pictures (no OpenEXR, Pillow); set {PYTHON_VARIABLE} to the python "
             "of the training environment, e.g. .venv/bin/python"
         )
     # Houdini's own settings would make the other Python load Houdini's libraries.
@@ -140,8 +157,8 @@ def run_pixel_part(job: DatasetJob, out: Path) -> int:
 
 def _can_read_pictures() -> bool:
     try:
-        import imageio  # noqa: F401
         import OpenEXR  # noqa: F401
+        import PIL  # noqa: F401
     except ImportError:
         return False
     return True
