@@ -14,25 +14,56 @@ from recon.data.views import Views
 from recon.geometry.dmtet import DMTet
 from recon.geometry.tet_grid import build_tet_grid
 from recon.light.environment import EnvironmentLight
+from recon.light.fg_table import fg_table
 from recon.losses import CompositeLoss
 from recon.material.channels import ChannelSettings
 from recon.material.field import EncoderSettings, JointField, MaterialField, SplitField
+from recon.mesh_views import ReferenceMesh
 from recon.objectives import JointObjective, Objective, SplitObjective
+from recon.render.interface import Rasterizer
 from recon.render.render_views import LossRoutes
 from recon.stages.coarse import CoarseSettings
 from recon.stages.coarse_scene import CoarseScene
 from recon.stages.fine import FineSettings
 from recon.stages.regularization import SmoothnessSettings
 
+# The visual hull changes little with more silhouettes; views that are rendered on the fly are thousands.
+_HULL_VIEWS = 100
+_MESH_RESOLUTION = 512  # of views of a reference mesh, where no resolution is set
+_MESH_HELD_OUT = 8
 # A sphere start has to lie inside the object's silhouette in most views, and be easy to grow from.
 _START_SPHERE = 0.6
 
 
 def make_light(config: Config, dataset: Path, device: torch.device) -> EnvironmentLight:
     """The known probe (the config's, else the dataset's), or a grey trainable light."""
+    if config.light.mode == "learnt":
+        return EnvironmentLight.trainable(config.light.resolution, config.light.initial).to(device)
+    return _known_light(config, dataset, device)
+
+
+def make_mesh_views(
+    config: Config, dataset: Path, rasterizer: Rasterizer, device: torch.device
+) -> tuple[Views, Views]:
+    """Training and held-out views of the dataset's ground truth under the known probe, for `data.kind: mesh`.
+
+    As many as there are to be drawn, so that each is new.
+    """
+    train = config.train
+    reference = ReferenceMesh(
+        dataset,
+        _known_light(config, dataset, device).prefilter(),
+        fg_table(device=device),
+        rasterizer,
+        size=train.resolution or _MESH_RESOLUTION,
+        samples=train.samples,
+    )
+    count = max(_HULL_VIEWS, train.batch * max(train.coarse_iterations, train.fine_iterations))
+    return reference.views(count, config.seed), reference.held_out(_MESH_HELD_OUT)
+
+
+def _known_light(config: Config, dataset: Path, device: torch.device) -> EnvironmentLight:
     settings = config.light
-    if settings.mode == "learnt":
-        return EnvironmentLight.trainable(settings.resolution, settings.initial).to(device)
     probe = load_probe(dataset if settings.probe is None else Path(settings.probe))
     return EnvironmentLight.known(probe, settings.resolution).to(device)
 
@@ -56,7 +87,9 @@ def make_coarse_scene(
     geometry, half_extent = config.geometry, config.geometry.half_extent
     grid = build_tet_grid(geometry.grid, half_extent)
     if geometry.init == "hull":
-        tetrahedra = DMTet.hull(grid, views.images[..., 3].cpu(), views.cameras.to("cpu"))
+        some = torch.linspace(0, len(views) - 1, min(len(views), _HULL_VIEWS)).round().long()
+        seen = views.select(some.to(device))
+        tetrahedra = DMTet.hull(grid, seen.images[..., 3].cpu(), seen.cameras.to("cpu"))
     elif geometry.init == "sphere":
         tetrahedra = DMTet.sphere(grid, _START_SPHERE * half_extent)
     else:

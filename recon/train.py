@@ -24,6 +24,7 @@ from recon.assemble import (
     fine_settings,
     make_coarse_scene,
     make_light,
+    make_mesh_views,
     make_objective,
 )
 from recon.backend import BACKENDS, DEVICES, choose_backend, choose_device
@@ -107,8 +108,12 @@ class Training:
 
     def _load_views(self) -> tuple[Views, Views]:
         resolution = self.config.train.resolution
-        views = load_views(self.dataset, "train", resolution).to(self.device)
-        held_out = load_views(self.dataset, "test", resolution).to(self.device)
+        if self.config.data.kind == "mesh":
+            rasterizer = self.backend.rasterizer
+            views, held_out = make_mesh_views(self.config, self.dataset, rasterizer, self.device)
+        else:
+            views = load_views(self.dataset, "train", resolution).to(self.device)
+            held_out = load_views(self.dataset, "test", resolution).to(self.device)
         self.run.copy_dataset_info(self.dataset)
         size = f"{views.cameras.width}x{views.cameras.height}"
         _LOG.info("%d training and %d held-out views of %s pixels", len(views), len(held_out), size)

@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from recon.data.cameras import Cameras
+
+
+class Pictures(Protocol):
+    """N pictures by index: a tensor of them all, or a renderer that makes those that are asked for."""
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def __getitem__(self, index: Any, /) -> Tensor:
+        """(K, H, W, 4) for a 1-D tensor of K indices."""
+        ...
+
+    def to(self, device: Any, /) -> Pictures: ...
 
 
 @dataclass(frozen=True)
@@ -16,7 +30,8 @@ class Views:
 
     cameras: N cameras of the pictures' resolution.
     images: (N, H, W, 4) float32, scene-linear Rec.709 with associated (premultiplied) alpha; finite, color
-        not negative, alpha in 0..1, color 0 where alpha is 0.
+        not negative, alpha in 0..1, color 0 where alpha is 0. Training only ever takes batches by index, so
+        they may as well be rendered when asked for; the pictures of held-out views are a tensor.
     names: of the pictures' files, without folder and suffix.
     light_rotation: (N, 3, 3) where the light turns relative to the object, radiance L_n(d) = L(R_n^T d); None
         where it does not.
@@ -24,7 +39,7 @@ class Views:
     """
 
     cameras: Cameras
-    images: Tensor
+    images: Pictures
     names: tuple[str, ...]
     light_rotation: Tensor | None = None
     ldr: bool = False
