@@ -6,6 +6,7 @@ import zlib
 import numpy as np
 import OpenEXR
 import pytest
+from PIL import Image
 
 from usd_tools.color import srgb_to_linear
 from usd_tools.errors import UserError
@@ -86,9 +87,9 @@ def test_png_round_trip(tmp_path, channels):
     np.testing.assert_allclose(pixels, np.clip(expected * 1.2 - 0.1, 0, 1), atol=0.5 / 255 + 1e-6)
 
 
-def encode_png16(values, filters):
-    """A 16-bit PNG by the book: filters each line byte by byte."""
-    height, width, channels = values.shape
+def filtered_lines(values, filters):
+    """The filtered bytes of a picture's lines, by the book: byte by byte."""
+    height, _, channels = values.shape
     lines = np.frombuffer(values.astype(">u2").tobytes(), np.uint8).reshape(height, -1).astype(int)
     size, out = channels * 2, []
     for y in range(height):
@@ -101,14 +102,28 @@ def encode_png16(values, filters):
             paeth = min((abs(p - a), 0, a), (abs(p - b), 1, b), (abs(p - c), 2, c))[2]
             out.append(bytes([(lines[y, i] - [0, a, b, (a + b) // 2, paeth][filters[y]]) % 256]))
 
+    return b"".join(out)
+
+
+def encode_png16(values, filters, passes=None):
+    """A 16-bit PNG; with `passes`, interlaced: (first row, first column, row step, column step) of each."""
+    height, width, channels = values.shape
+    if passes is None:
+        data = filtered_lines(values, filters)
+    else:
+        parts = [values[top::down, left::right] for top, left, down, right in passes]
+        data = b"".join(filtered_lines(part, filters) for part in parts if part.size)
+
     def chunk(kind, body):
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
     color_type = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
     return (
         b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, color_type, 0, 0, 0))
-        + chunk(b"IDAT", zlib.compress(b"".join(out)))
+        + chunk(
+            b"IHDR", struct.pack(">IIBBBBB", width, height, 16, color_type, 0, 0, int(passes is not None))
+        )
+        + chunk(b"IDAT", zlib.compress(data))
         + chunk(b"IEND", b"")
     )
 
@@ -122,6 +137,82 @@ def test_png16_keeps_all_bits_whatever_the_filter(tmp_path, channels):
     (tmp_path / "b.png").write_bytes(data[:-30])
     with pytest.raises(UserError, match=r"b\.png"):
         read_png(tmp_path / "b.png")
+
+
+# Read off the specification's drawing of an 8x8 block: which pass each pixel belongs to.
+ADAM7_BLOCK = ("16462646", "77777777", "56565656", "77777777", "36463646", "77777777", "56565656", "77777777")
+
+
+def adam7_passes():
+    passes = []
+    for number in "1234567":
+        where = [
+            (row, column) for row in range(8) for column in range(8) if ADAM7_BLOCK[row][column] == number
+        ]
+        rows, columns = sorted({row for row, _ in where}), sorted({column for _, column in where})
+        passes.append(
+            (
+                rows[0],
+                columns[0],
+                ([*rows, rows[0] + 8][1] - rows[0]),
+                [*columns, columns[0] + 8][1] - columns[0],
+            )
+        )
+    return passes
+
+
+@pytest.mark.parametrize("height, width", [(13, 7), (1, 1), (3, 1), (2, 9)])
+def test_png16_interlaced(tmp_path, height, width):
+    values = np.random.default_rng(1).integers(0, 65536, (height, width, 3))
+    (tmp_path / "a.png").write_bytes(encode_png16(values, [row % 5 for row in range(height)], adam7_passes()))
+    np.testing.assert_array_equal(np.round(read_png(tmp_path / "a.png") * 65535), values)
+
+
+def test_unfilter_in_bands_is_unfilter_at_once(monkeypatch):
+    random = np.random.default_rng(4)
+    filtered = random.integers(0, 256, (11, 6, 8)).astype(np.uint8)
+    filters = random.integers(0, 5, 11)
+    at_once = unfilter(filtered, filters)
+    monkeypatch.setattr("usd_tools.png16._BAND", 4)
+    np.testing.assert_array_equal(unfilter(filtered, filters), at_once)
+
+
+@pytest.mark.parametrize(
+    "mode, options, expected",
+    [
+        ("1", {}, [[255], [0]]),
+        ("L", {}, [[255], [10]]),
+        ("L", {"transparency": 10}, [[255, 255], [10, 0]]),
+        ("LA", {}, [[255, 255], [10, 255]]),
+        ("RGB", {"interlace": True}, [[255] * 3, [10] * 3]),
+        ("RGB", {"transparency": (10, 10, 10)}, [[255, 255, 255, 255], [10, 10, 10, 0]]),
+        ("P", {}, [[255] * 3, [10] * 3]),
+        ("P", {"transparency": 10}, [[255, 255, 255, 255], [10, 10, 10, 0]]),
+    ],
+)
+def test_8_bit_png_kinds(tmp_path, mode, options, expected):
+    gray = Image.new("L", (2, 1), 255)
+    gray.putpixel((1, 0), 10)
+    if mode == "P":
+        picture = Image.new("P", (2, 1), 255)
+        picture.putpixel((1, 0), 10)
+        picture.putpalette([value for value in range(256) for _ in range(3)])
+    else:
+        picture = gray.convert(mode)
+    picture.save(tmp_path / "a.png", **options)
+    np.testing.assert_allclose(read_png(tmp_path / "a.png")[0] * 255, expected)
+
+
+def test_jpeg_with_four_inks_is_rgb(tmp_path):
+    Image.new("CMYK", (16, 16), (0, 255, 255, 0)).save(tmp_path / "a.jpg")
+    pixels = read_image(tmp_path / "a.jpg")
+    assert pixels.shape == (16, 16, 3) and pixels[..., 0].min() > 0.9 and pixels[..., 1:].max() < 0.1
+
+
+def test_no_reader_that_starts_programs(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 1 1\n%%EndComments\n")
+    with pytest.raises(UserError, match=r"a\.png"):
+        read_image(tmp_path / "a.png")
 
 
 def test_unfilter_of_one_row_and_one_column():
