@@ -57,7 +57,7 @@ def choose_backend(name: str, device: torch.device) -> Backend:
     if name == "warp":
         _LOG.info("rendering and hash grids with Warp on %s (as asked)", device)
         return Backend(WarpRasterizer(device), "warp")
-    obstacles = {package: _obstacle(package, device) for package in _MODULES}
+    obstacles = {package: obstacle(package, device) for package in _MODULES}
     if name == "nvdiffrast" and obstacles["nvdiffrast"] is not None:
         raise UserError(
             f"--backend nvdiffrast: {obstacles['nvdiffrast']}; use --backend warp, or see the README's "
@@ -96,7 +96,7 @@ def _nvdiffrast(device: torch.device) -> Rasterizer:
     return NvdiffrastRasterizer(device)
 
 
-def _obstacle(package: str, device: torch.device) -> str | None:
+def obstacle(package: str, device: torch.device) -> str | None:
     """Why `package` cannot be used on `device`; None if it can."""
     if device.type != "cuda":
         return "nvdiffrast and tinycudann need a CUDA device"
