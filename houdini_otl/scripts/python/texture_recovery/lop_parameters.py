@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, cast, get_type_hints
 
 import hou
 
@@ -20,8 +20,7 @@ def read_parameters(kind: type[Record], asset: hou.OpNode) -> Record:
     values: dict[str, Any] = {}
     for field in dataclasses.fields(kind):  # type: ignore[arg-type]
         if kinds[field.name] == tuple[int, int]:
-            first, second = asset.evalParmTuple(field.name)
-            values[field.name] = (int(first), int(second))
+            values[field.name] = cast("tuple[int, int]", asset.evalParmTuple(field.name))
         else:
             values[field.name] = kinds[field.name](asset.evalParm(field.name))
     return kind(**values)

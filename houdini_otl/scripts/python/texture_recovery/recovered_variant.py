@@ -1,0 +1,116 @@
+"""A run's imported layer on a stage, switched between the original object and the recovered one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from usd_tools.errors import UserError
+from usd_tools.recovered_layer import ROOT
+from usd_tools.stage import usd_reason
+
+ORIGINAL, RECOVERED = "original", "recovered"
+CHOICES = (ORIGINAL, RECOVERED)
+
+
+@dataclass(frozen=True)
+class ImportRecovered:
+    """What to bring in; each field is a parameter of the digital asset.
+
+    layer: file that import_materials wrote, alone or over a stage. show: one of CHOICES. object_path: prim
+    that the recovered one replaces; "" where the layer itself tells it.
+    """
+
+    layer: str = ""
+    show: str = RECOVERED
+    object_path: str = ""
+
+
+def write_recovered(stage: Any, shown: ImportRecovered) -> list[str]:
+    """Makes `stage`'s root layer one that has the run's layer below it and decides what is shown.
+
+    The root layer is the caller's own, made for this: what it had below it before is dropped. Returns the
+    paths of the prims that were switched.
+
+    Raises:
+        UserError: the layer is missing or cannot be read, or the object's path is malformed.
+    """
+    from pxr import Sdf
+
+    if shown.show not in CHOICES:
+        raise UserError(f"show {shown.show}: expected {' or '.join(CHOICES)}")
+    if shown.object_path and not (
+        Sdf.Path.IsValidPathString(shown.object_path) and Sdf.Path(shown.object_path).IsAbsolutePath()
+    ):
+        raise UserError(f"object {shown.object_path}: expected a prim path such as /World/object")
+    run_layer = _open_layer(shown.layer)
+    root = stage.GetRootLayer()
+    root.Clear()
+    root.subLayerPaths.append(run_layer.identifier)
+
+    switched = []
+    for prim, name in _variant_sets(stage):
+        prim.GetVariantSet(name).SetVariantSelection(shown.show)
+        switched.append(str(prim.GetPath()))
+    if not switched:  # a layer that stands alone, or one that hides the object once and for all
+        recovered = shown.show == RECOVERED
+        for path in _hidden_by(run_layer):
+            _show(stage, path, not recovered)
+            switched.append(path)
+        if stage.GetPrimAtPath(ROOT):
+            _show(stage, ROOT, recovered)
+            switched.append(ROOT)
+    if shown.object_path and shown.object_path not in switched:
+        _show(stage, shown.object_path, shown.show == ORIGINAL)
+        switched.append(shown.object_path)
+    return switched
+
+
+def _open_layer(path: str) -> Any:
+    from pxr import Sdf, Tf
+
+    if not path:
+        raise UserError("layer: is not set; choose the USD file that import_materials wrote")
+    if not Path(path).is_file():
+        raise UserError(f"{path}: no such file; expected the USD file that import_materials wrote")
+    try:
+        layer = Sdf.Layer.FindOrOpen(Path(path).absolute().as_posix())
+    except Tf.ErrorException as error:
+        raise UserError(
+            f"{path}: cannot be read as USD ({usd_reason(error)}); import the run again"
+        ) from None
+    if layer is None:
+        raise UserError(f"{path}: is no USD file; choose the one that import_materials wrote")
+    return layer
+
+
+def _variant_sets(stage: Any) -> list[tuple[Any, str]]:
+    """The prims and names of all variant sets that offer both choices."""
+    found = []
+    for prim in stage.TraverseAll():
+        sets = prim.GetVariantSets()
+        for name in sets.GetNames():
+            if set(CHOICES) <= set(sets.GetVariantSet(name).GetVariantNames()):
+                found.append((prim, name))
+    return found
+
+
+def _hidden_by(layer: Any) -> list[str]:
+    """The prims that `layer` itself hides."""
+    hidden: list[str] = []
+
+    def look(path: Any) -> None:
+        attribute = layer.GetAttributeAtPath(path)
+        if attribute and attribute.name == "visibility" and attribute.default == "invisible":
+            hidden.append(str(path.GetPrimPath()))
+
+    layer.Traverse("/", look)
+    return sorted(hidden)
+
+
+def _show(stage: Any, path: str, visible: bool) -> None:
+    from pxr import UsdGeom
+
+    prim = UsdGeom.Imageable(stage.OverridePrim(path))
+    prim.CreateVisibilityAttr(UsdGeom.Tokens.inherited if visible else UsdGeom.Tokens.invisible)
