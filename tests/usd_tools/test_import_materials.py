@@ -18,10 +18,11 @@ from usd_tools.images import read_image
 from usd_tools.import_materials import light_was_learnt, main
 from usd_tools.lights import find_lights, probe_job
 from usd_tools.materials import read_look
+from usd_tools.mesh_reading import read_mesh
 from usd_tools.obj import read_obj
 from usd_tools.probe import bake_probe
 from usd_tools.recovered_layer import LIGHT, MATERIAL, MESH
-from usd_tools.stage import find_mesh, open_stage, read_mesh
+from usd_tools.stage import find_mesh, open_stage
 from usd_tools.usd_to_llff import main as convert
 
 ROOT = Path(__file__).resolve().parents[2]
