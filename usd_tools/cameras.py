@@ -36,7 +36,7 @@ class Lens:
     policy: str = "expandAperture"
     pixel_aspect: float = 1.0
 
-    def intrinsics(self, width: int, height: int) -> tuple[float, float, float, float]:
+    def intrinsics(self, width: float, height: float) -> tuple[float, float, float, float]:
         """fx, fy, cx, cy in pixels, measured from the top-left edge of a width x height picture."""
         horizontal, vertical = conformed_aperture(
             self.horizontal_aperture, self.vertical_aperture, self.pixel_aspect * width / height, self.policy

@@ -37,12 +37,12 @@ class HuskJob:
     settings: str | None = None
     samples: int | None = None
 
-    def command(self, husk: str, pattern: Path, first: int, count: int, step: int) -> list[str]:
-        """The command line for `count` frames from `first`; `pattern` holds a printf frame number.
+    def command(self, husk: str, pattern: Path, first: float, count: int, step: int) -> list[str]:
+        """The command line for `count` frames from `first`; `pattern` holds a printf number if several.
 
         Frame, count and increment are always given: husk's versions disagree on what they default to.
         """
-        command = [husk, "-f", str(first), "-n", str(count), "-i", str(step), "-c", self.camera]
+        command = [husk, "-f", f"{first:.10g}", "-n", str(count), "-i", str(step), "-c", self.camera]
         if self.settings:
             command += ["-s", self.settings]
         if self.samples is not None:
@@ -82,8 +82,8 @@ def frame_runs(frames: Iterable[int]) -> list[tuple[int, int, int]]:
     return runs
 
 
-def render_with_husk(job: HuskJob, frames: Sequence[int], out: Path, name: str) -> list[Path]:
-    """Renders `frames` to `out`/`name`.FRAME.exr (four digits) and returns these paths.
+def render_with_husk(job: HuskJob, frames: Sequence[float], files: Sequence[Path]) -> None:
+    """Renders `frames` to `files`, which lie in one folder and are named NAME.FRAME.exr.
 
     husk writes beside them first: a frame takes its place only when it is a complete EXR file.
 
@@ -91,32 +91,42 @@ def render_with_husk(job: HuskJob, frames: Sequence[int], out: Path, name: str) 
         UserError: husk is missing, or some frame was not written (with husk's last words).
     """
     husk = find_husk()
+    out = files[0].parent
     try:
         out.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise UserError(f"--out {out}: is not a folder; name another one") from None
+    missing = dict(zip(frames, files))
     with tempfile.TemporaryDirectory(prefix=".husk.", dir=out) as temporary:
         words: list[str] = []
-        for first, count, step in frame_runs(frames):
-            command = job.command(husk, Path(temporary) / f"{name}.%04d.exr", first, count, step)
+        for name, first, count, step in _runs_by_name(frames, files):
+            command = job.command(husk, Path(temporary) / name, first, count, step)
             log.info("%s", " ".join(command))
             result = subprocess.run(
                 command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
             )
             words += [f"exit code {result.returncode}", *result.stdout.splitlines()[-3:]]
-        finished = []
-        for frame in frames:
-            written = Path(temporary) / f"{name}.{frame:04d}.exr"
+        for frame, file in zip(frames, files):
+            written = Path(temporary) / file.name
             if _is_complete(written):
-                finished.append(out / written.name)
-                written.replace(finished[-1])
-    missing = [frame for frame in frames if out / f"{name}.{frame:04d}.exr" not in finished]
+                written.replace(file)
+                del missing[frame]
     if missing:
         raise UserError(
             f"husk did not write {len(missing)} of {len(frames)} frames ({format_frames(missing)}); "
             f"it said: {'; '.join(words[-8:])}"
         )
-    return finished
+
+
+def _runs_by_name(frames: Sequence[float], files: Sequence[Path]) -> list[tuple[str, float, int, int]]:
+    """File name (with a printf frame number), first frame, count and step of each run of husk.
+
+    No number that husk's versions agree on tells sub-frames: these are rendered one by one.
+    """
+    if any(frame % 1 for frame in frames):
+        return [(file.name, frame, 1, 1) for frame, file in zip(frames, files)]
+    name = files[0].name.rsplit(".", 2)[0]
+    return [(f"{name}.%04d.exr", *run) for run in frame_runs(int(frame) for frame in frames)]
 
 
 def _is_complete(path: Path) -> bool:

@@ -107,7 +107,7 @@ class MitsubaScene:
         if abs(fx / fy - 1) > 1e-3:
             raise UserError(
                 f"camera with pixels of aspect {fy / fx:.4g}: expected square pixels; "
-                "give a --resolution of the camera aperture's aspect"
+                "give a --resolution of the camera aperture's aspect, or use --renderer husk"
             )
         transform = camera.camera_to_world @ np.diag([-1.0, 1.0, -1.0, 1.0])  # Mitsuba looks down +z, x left
         return self._mitsuba.load_dict(
@@ -197,7 +197,7 @@ def import_mitsuba(variant: str) -> ModuleType:
             f"--renderer mitsuba: Mitsuba 3 cannot be imported ({error}); {INSTALL_HINT}"
         ) from None
     if variant not in mitsuba.variants():
-        raise UserError(f"--variant {variant}: expected one of {', '.join(mitsuba.variants())}")
+        raise UserError(f"--mitsuba-variant {variant}: expected one of {', '.join(mitsuba.variants())}")
     mitsuba.set_variant(variant)
     mitsuba.set_log_level(mitsuba.LogLevel.Error)  # it warns, frame by frame, of sample counts it rounds up
     return mitsuba

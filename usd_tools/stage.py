@@ -1,24 +1,17 @@
-"""Reading stages: opening, choosing the object and its camera, composed meshes. Nothing is ever edited."""
+"""Reading stages: opening, choosing variants and the object, transforms. Nothing is ever edited."""
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from usd_tools.errors import UserError
 from usd_tools.files import is_url
-from usd_tools.matrices import Matrix, column_matrix, transform_normals, transform_points, unit
-from usd_tools.obj import ObjMesh
-
-log = logging.getLogger(__name__)
-
-Indices = npt.NDArray[np.int64]
+from usd_tools.matrices import Matrix, column_matrix
 
 
 def open_stage(path: str | Path, variants: Sequence[str] = ()) -> Any:
@@ -63,16 +56,48 @@ def _choose_variant(stage: Any, choice: str) -> None:
     known: set[str] = set()
     chosen = False
     with Usd.EditContext(stage, stage.GetSessionLayer()):
-        for prim in list(stage.Traverse()):
-            if prim.IsValid() and prim.GetVariantSets().HasVariantSet(name):
-                variants = prim.GetVariantSet(name)
-                known.update(variants.GetVariantNames())
-                if value in variants.GetVariantNames():
-                    variants.SetVariantSelection(value)
-                    chosen = True
+        for path in [prim.GetPath() for prim in active_prims(stage.GetPseudoRoot())]:
+            prim = stage.GetPrimAtPath(path)  # a choice made above may have taken it away
+            if not prim or not prim.GetVariantSets().HasVariantSet(name):
+                continue
+            variants = prim.GetVariantSet(name).GetVariantNames()
+            known.update(variants)
+            if value in variants:
+                _make_editable(prim)
+                stage.GetPrimAtPath(path).GetVariantSet(name).SetVariantSelection(value)
+                chosen = True
     if not chosen:
         have = f"it offers {', '.join(sorted(known))}" if known else "no prim has such a set"
         raise UserError(f"--variant {choice}: not in the stage; {have}")
+
+
+def _make_editable(prim: Any) -> None:
+    """Makes the instances that `prim` lies in prims of their own (on the current edit target)."""
+    stage, path = prim.GetStage(), prim.GetPath()
+    while stage.GetPrimAtPath(path).IsInstanceProxy():
+        outermost = next(
+            above for prefix in path.GetPrefixes() if (above := stage.GetPrimAtPath(prefix)).IsInstance()
+        )
+        outermost.SetInstanceable(False)
+
+
+def save_variant_choice(stage: Any, path: Path) -> Path:
+    """Writes a layer over the stage's file that holds the variants `open_stage` chose; returns `path`.
+
+    For programs that open files. What counts in root layers alone (axis, units, frames, settings) is copied.
+    """
+    from pxr import Sdf
+
+    root = stage.GetRootLayer()
+    layer = Sdf.Layer.CreateNew(str(path))
+    layer.TransferContent(stage.GetSessionLayer())
+    told = root.pseudoRoot
+    for key in told.ListInfoKeys():
+        if key not in ("subLayers", "subLayerOffsets"):
+            layer.pseudoRoot.SetInfo(key, told.GetInfo(key))
+    layer.subLayerPaths.append(root.realPath)
+    layer.Save()
+    return path
 
 
 def up_axis(stage: Any) -> str:
@@ -96,14 +121,27 @@ def active_prims(root: Any) -> list[Any]:
 
 
 def is_rendered(prim: Any, time: float) -> bool:
-    """Visible at `time`, and of the purpose that renderers draw."""
+    """Visible at `time`, of the purpose that renderers draw, and not the original of a PointInstancer."""
     from pxr import UsdGeom
 
     imageable = UsdGeom.Imageable(prim)
-    return imageable.ComputeVisibility(time) != UsdGeom.Tokens.invisible and imageable.ComputePurpose() in (
-        UsdGeom.Tokens.default_,
-        UsdGeom.Tokens.render,
+    return (
+        imageable.ComputeVisibility(time) != UsdGeom.Tokens.invisible
+        and imageable.ComputePurpose() in (UsdGeom.Tokens.default_, UsdGeom.Tokens.render)
+        and point_instancer_above(prim) is None
     )
+
+
+def point_instancer_above(prim: Any) -> Any:
+    """The UsdGeom.PointInstancer prim that `prim` lies in, or None: such prims are drawn as copies only."""
+    from pxr import UsdGeom
+
+    above = prim.GetParent()
+    while above and not above.IsPseudoRoot():
+        if above.IsA(UsdGeom.PointInstancer):
+            return above
+        above = above.GetParent()
+    return None
 
 
 def prim_at(stage: Any, path: str, option: str) -> Any:
@@ -117,7 +155,7 @@ def prim_at(stage: Any, path: str, option: str) -> Any:
     if not Sdf.Path.IsValidPathString(path) or not path.startswith("/"):
         raise UserError(f"{option} {path}: expected a prim path such as /World/object")
     prim = stage.GetPrimAtPath(path)
-    if not prim or not prim.IsActive():
+    if not prim or not (prim.IsActive() and prim.IsLoaded() and prim.IsDefined()) or prim.IsAbstract():
         raise UserError(f"{option} {path}: no such active prim in {stage.GetRootLayer().GetDisplayName()}")
     return prim
 
@@ -136,8 +174,13 @@ def find_mesh(stage: Any, path: str | None = None, time: float = 1.0) -> Any:
     visible = [prim for prim in meshes if is_rendered(prim, time)]
     if path is not None and root.IsA(UsdGeom.Mesh):
         visible = [root]  # named by the user: visible or not
+        if instancer := point_instancer_above(root):
+            raise UserError(
+                f"{where}: is drawn as copies by the PointInstancer {instancer.GetPath()}, which is not "
+                "supported; export one copy as a mesh"
+            )
     if not visible:
-        what = "only invisible meshes, proxies or guides" if meshes else "no mesh"
+        what = _instead_of_meshes(root, meshes)
         raise UserError(f"{where}: has {what}; expected one visible mesh, name it by --object")
     if len(visible) > 1:
         names = ", ".join(str(prim.GetPath()) for prim in visible[:6])
@@ -146,62 +189,17 @@ def find_mesh(stage: Any, path: str | None = None, time: float = 1.0) -> Any:
     return UsdGeom.Mesh(visible[0])
 
 
-def find_camera(stage: Any, path: str | None = None) -> Any:
-    """The UsdGeom.Camera at `path`, or else the stage's only one.
-
-    Raises:
-        UserError: `path` is no camera; there is none, or more than one (they are named).
-    """
+def _instead_of_meshes(root: Any, hidden: Sequence[Any]) -> str:
+    """What there is where no mesh is drawn, for error messages."""
     from pxr import UsdGeom
 
-    if path is not None:
-        prim = prim_at(stage, path, "--camera")
-        if not prim.IsA(UsdGeom.Camera):
-            raise UserError(
-                f"--camera {path}: is a {prim.GetTypeName() or 'prim without type'}, not a camera"
-            )
-        return UsdGeom.Camera(prim)
-    cameras = [prim for prim in active_prims(stage.GetPseudoRoot()) if prim.IsA(UsdGeom.Camera)]
-    name = stage.GetRootLayer().GetDisplayName()
-    if not cameras:
-        raise UserError(f"{name}: has no camera; add the one the pictures were rendered through")
-    if len(cameras) > 1:
-        names = ", ".join(str(prim.GetPath()) for prim in cameras[:6])
-        raise UserError(f"{name}: has {len(cameras)} cameras ({names}); name one by --camera")
-    return UsdGeom.Camera(cameras[0])
-
-
-def aperture_policy(stage: Any) -> str:
-    """The aspectRatioConformPolicy of the stage's render settings, `expandAperture` without any.
-
-    Raises:
-        UserError: it is none of USD's.
-    """
-    from pxr import UsdRender
-
-    from usd_tools.cameras import APERTURE_POLICIES
-
-    settings = UsdRender.Settings.GetStageRenderSettings(stage)
-    if not settings:
-        return "expandAperture"
-    policy = str(settings.GetAspectRatioConformPolicyAttr().Get() or "expandAperture")
-    if policy not in APERTURE_POLICIES:
-        raise UserError(
-            f"{settings.GetPath()}: aspectRatioConformPolicy {policy}; expected one of "
-            f"{', '.join(APERTURE_POLICIES)}"
-        )
-    return policy
-
-
-def stage_frames(stage: Any, camera: Any) -> list[float] | None:
-    """The frames of the stage: its authored range in whole steps, else its camera's samples, or None."""
-    from pxr import UsdGeom
-
-    if stage.HasAuthoredTimeCodeRange() and stage.GetEndTimeCode() >= stage.GetStartTimeCode():
-        first, last = stage.GetStartTimeCode(), stage.GetEndTimeCode()
-        return [first + i for i in range(int(last - first + 1e-6) + 1)]
-    samples = UsdGeom.Xformable(camera).GetTimeSamples()
-    return [float(time) for time in samples] or None
+    if any(point_instancer_above(prim) for prim in hidden):
+        return "only meshes that a PointInstancer copies, which is not supported"
+    if hidden:
+        return "only invisible meshes, proxies or guides"
+    shapes = [prim for prim in active_prims(root) if prim.IsA(UsdGeom.Gprim)]
+    names = ", ".join(f"{prim.GetPath()} is a {prim.GetTypeName()}" for prim in shapes[:3])
+    return f"no mesh ({names})" if names else "no mesh"
 
 
 def value_at(attribute: Any, time: float) -> Any:
@@ -246,193 +244,3 @@ def _check_transform_values(prim: Any, time: float) -> None:
             if xformable.GetResetXformStack():
                 return
         prim = prim.GetParent()
-
-
-def load_mesh(stage_path: str | Path, prim_path: str | None = None, time: float | None = None) -> ObjMesh:
-    """The composed mesh at `prim_path` in STAGE space (see `read_mesh`), at `time` or the first frame."""
-    stage = open_stage(stage_path)
-    time = stage.GetStartTimeCode() if time is None else time
-    return read_mesh(find_mesh(stage, prim_path, time), time)
-
-
-def read_mesh(mesh: Any, time: float, uv_primvar: str | None = None) -> ObjMesh:
-    """A UsdGeom.Mesh as triangles in stage space, float64, counter-clockwise seen from outside.
-
-    Polygons become fans. Normals are the authored ones; a polygon mesh without any is faceted, as USD tells
-    renderers to draw it, and a subdivision cage gets smooth ones. Texture coordinates come from
-    `uv_primvar`, `st`, `UVMap` or the first texCoord2f primvar.
-
-    Raises:
-        UserError: the mesh has no faces or no UVs, or its arrays do not fit together.
-    """
-    from pxr import UsdGeom
-
-    path = str(mesh.GetPath())
-    points = np.array(mesh.GetPointsAttr().Get(time) or [], np.float64).reshape(-1, 3)
-    counts = np.array(mesh.GetFaceVertexCountsAttr().Get(time) or [], np.int64)
-    indices = np.array(mesh.GetFaceVertexIndicesAttr().Get(time) or [], np.int64)
-    _check_topology(path, points, counts, indices)
-    scheme = mesh.GetSubdivisionSchemeAttr().Get(time)
-    if scheme not in (UsdGeom.Tokens.none, None):
-        log.warning("%s: subdivisionScheme %s: the cage is used, not the subdivided surface", path, scheme)
-
-    corners, face_of = _triangle_fans(counts)
-    matrix = world_matrix(mesh.GetPrim(), time)
-    # A mirroring transform turns the winding around, and so does leftHanded.
-    left_handed = mesh.GetOrientationAttr().Get(time) == UsdGeom.Tokens.leftHanded
-    if left_handed != (np.linalg.det(matrix[:3, :3]) < 0):
-        corners = corners[:, ::-1]
-
-    faces = indices[corners]
-    domain = _Domain(path, len(points), len(counts), indices, corners, face_of)
-    uvs, uv_faces = _read_uvs(mesh, time, uv_primvar, domain)
-    vertices = transform_points(matrix, points)
-    normals, normal_faces = _read_normals(mesh, time, domain)
-    if normals is not None:
-        normals = transform_normals(matrix, normals)
-    elif scheme in (UsdGeom.Tokens.none, UsdGeom.Tokens.bilinear, None):
-        normals, normal_faces = _facet_normals(vertices, faces, face_of)
-    else:
-        normals, normal_faces = _smooth_normals(vertices, faces), faces
-    return ObjMesh(vertices, faces, uvs, uv_faces, normals, normal_faces)
-
-
-def _check_topology(path: str, points: Matrix, counts: Indices, indices: Indices) -> None:
-    if not len(points) or not len(counts):
-        raise UserError(f"{path}: has no points or no faces; expected a mesh")
-    if not np.isfinite(points).all():
-        raise UserError(f"{path}: has points that are not finite; export the mesh again")
-    if counts.min() < 3 or counts.sum() != len(indices):
-        raise UserError(f"{path}: faceVertexCounts do not fit faceVertexIndices; export the mesh again")
-    if indices.min() < 0 or indices.max() >= len(points):
-        raise UserError(f"{path}: faceVertexIndices name points that do not exist; export the mesh again")
-
-
-def _triangle_fans(counts: Indices) -> tuple[Indices, Indices]:
-    """Corners (F, 3) as rows of the face-vertex arrays, and the polygon (F,) of each triangle."""
-    first = np.cumsum(counts) - counts
-    per_face = counts - 2
-    face_of = np.repeat(np.arange(len(counts)), per_face)
-    step = np.arange(len(face_of)) - np.repeat(np.cumsum(per_face) - per_face, per_face) + 1
-    corners = first[face_of][:, None] + np.stack([np.zeros_like(step), step, step + 1], axis=1)
-    return corners, face_of
-
-
-class _Domain:
-    """Turns a primvar's interpolation into rows per triangle corner."""
-
-    def __init__(
-        self, path: str, points: int, polygons: int, indices: Indices, corners: Indices, face_of: Indices
-    ) -> None:
-        self.path = path
-        self._rows = {
-            "vertex": (points, indices[corners]),
-            "varying": (points, indices[corners]),
-            "faceVarying": (len(indices), corners),
-            "uniform": (polygons, np.repeat(face_of[:, None], 3, axis=1)),
-            "constant": (1, np.zeros_like(corners)),
-        }
-
-    def corner_rows(self, name: str, interpolation: str, values: int, index: Indices | None) -> Indices:
-        """(F, 3) rows into the primvar's values.
-
-        Raises:
-            UserError: there are not as many values (or indices) as the interpolation asks for.
-        """
-        expected, rows = self._rows.get(interpolation, (0, None))
-        have = values if index is None else len(index)
-        if rows is None or have != expected:
-            raise UserError(
-                f"{self.path}: {name} has {have} values, {interpolation} interpolation asks for {expected}; "
-                "export the mesh again"
-            )
-        if index is None:
-            return rows
-        if len(index) and (index.min() < 0 or index.max() >= values):
-            raise UserError(
-                f"{self.path}: {name}:indices name values that do not exist; export the mesh again"
-            )
-        return index[rows]
-
-
-def _primvar_values(primvar: Any, time: float, width: int) -> tuple[Matrix, Indices | None]:
-    values = np.array(primvar.Get(time) or [], np.float64).reshape(-1, width)
-    index = np.array(primvar.GetIndices(time) or [], np.int64) if primvar.IsIndexed() else None
-    return values, index
-
-
-def _read_uvs(mesh: Any, time: float, name: str | None, domain: _Domain) -> tuple[Matrix, Indices]:
-    primvar = find_uv_primvar(mesh, name)
-    values, index = _primvar_values(primvar, time, 2)
-    if not np.isfinite(values).all():
-        raise UserError(f"{domain.path}: has UVs that are not finite; export the mesh again")
-    interpolation = str(primvar.GetInterpolation())
-    rows = domain.corner_rows(str(primvar.GetName()), interpolation, len(values), index)
-    if interpolation in ("constant", "uniform"):
-        raise UserError(f"{domain.path}: its UVs are {interpolation}; expected faceVarying or vertex ones")
-    return values, rows
-
-
-def find_uv_primvar(mesh: Any, name: str | None = None) -> Any:
-    """The primvar with the texture coordinates: `name`, `st`, `UVMap`, or the first texCoord one.
-
-    Raises:
-        UserError: the mesh has none.
-    """
-    from pxr import Sdf, UsdGeom
-
-    api = UsdGeom.PrimvarsAPI(mesh.GetPrim())
-    kinds = (
-        Sdf.ValueTypeNames.TexCoord2fArray,
-        Sdf.ValueTypeNames.TexCoord2dArray,
-        Sdf.ValueTypeNames.TexCoord2hArray,
-        Sdf.ValueTypeNames.Float2Array,
-        Sdf.ValueTypeNames.Double2Array,
-        Sdf.ValueTypeNames.Half2Array,
-    )
-    for wanted in (name, "st", "UVMap"):
-        primvar = api.FindPrimvarWithInheritance(wanted) if wanted else None
-        if primvar and primvar.HasValue() and primvar.GetTypeName() in kinds:
-            return primvar
-    for primvar in api.GetPrimvarsWithValues():
-        if primvar.GetTypeName() in kinds[:3]:
-            return primvar
-    raise UserError(f"{mesh.GetPath()}: has no UVs (primvars:st); expected a mesh with texture coordinates")
-
-
-def _read_normals(mesh: Any, time: float, domain: _Domain) -> tuple[Matrix | None, Indices | None]:
-    """The authored normals in the mesh's own space; primvars:normals wins over normals, as USD has it."""
-    from pxr import UsdGeom
-
-    primvar = UsdGeom.PrimvarsAPI(mesh.GetPrim()).GetPrimvar("normals")
-    if primvar and primvar.HasValue():
-        values, index = _primvar_values(primvar, time, 3)
-        interpolation = str(primvar.GetInterpolation())
-    else:
-        values = np.array(mesh.GetNormalsAttr().Get(time) or [], np.float64).reshape(-1, 3)
-        index, interpolation = None, str(mesh.GetNormalsInterpolation())
-    if not len(values):
-        return None, None
-    if not np.isfinite(values).all():
-        raise UserError(f"{domain.path}: has normals that are not finite; export the mesh again")
-    return values, domain.corner_rows("normals", interpolation, len(values), index)
-
-
-def _facet_normals(vertices: Matrix, faces: Indices, face_of: Indices) -> tuple[Matrix, Indices]:
-    """One normal per polygon: the area-weighted one of its triangles."""
-    polygons = int(face_of.max()) + 1
-    total = np.zeros((polygons, 3))
-    np.add.at(total, face_of, _area_vectors(vertices, faces))
-    return unit(total), np.repeat(face_of[:, None], 3, axis=1)
-
-
-def _smooth_normals(vertices: Matrix, faces: Indices) -> Matrix:
-    total = np.zeros_like(vertices)
-    for corner in range(3):
-        np.add.at(total, faces[:, corner], _area_vectors(vertices, faces))
-    return unit(total)
-
-
-def _area_vectors(vertices: Matrix, faces: Indices) -> Matrix:
-    a, b, c = (vertices[faces[:, i]] for i in range(3))
-    return np.cross(b - a, c - a)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -12,9 +14,13 @@ from usd_tools.ground_truth import bake_look
 from usd_tools.lights import find_lights, probe_job
 from usd_tools.materials import read_look
 from usd_tools.matrices import nearest_rotation
+from usd_tools.mesh_reading import read_mesh
 from usd_tools.mitsuba_scene import Material, PinholeCamera, Surface
 from usd_tools.probe import bake_probe
-from usd_tools.stage import active_prims, aperture_policy, is_rendered, read_mesh
+from usd_tools.render_settings import PictureFormat
+from usd_tools.stage import active_prims, is_rendered
+
+log = logging.getLogger(__name__)
 
 
 def read_surfaces(stage: Any, time: float) -> list[Surface]:
@@ -26,10 +32,22 @@ def read_surfaces(stage: Any, time: float) -> list[Surface]:
     from pxr import UsdGeom
 
     prims = active_prims(stage.GetPseudoRoot())
-    meshes = [prim for prim in prims if prim.IsA(UsdGeom.Mesh) and is_rendered(prim, time)]
+    drawn = [prim for prim in prims if prim.IsA(UsdGeom.Boundable) and is_rendered(prim, time)]
+    meshes = [prim for prim in drawn if prim.IsA(UsdGeom.Mesh)]
     if not meshes:
         raise UserError(f"{stage.GetRootLayer().GetDisplayName()}: has no visible mesh; nothing to render")
+    _tell_what_is_not_drawn(prim for prim in drawn if prim not in meshes)
     return [_read_surface(UsdGeom.Mesh(mesh), time) for mesh in meshes]
+
+
+def _tell_what_is_not_drawn(prims: Iterable[Any]) -> None:
+    from pxr import UsdGeom
+
+    for prim in prims:
+        if prim.IsA(UsdGeom.PointInstancer):
+            raise UserError(f"{prim.GetPath()}: is a PointInstancer, not supported; make meshes of it")
+        if prim.IsA(UsdGeom.Gprim):
+            log.warning("%s: is a %s and not rendered; only meshes are", prim.GetPath(), prim.GetTypeName())
 
 
 def _read_surface(mesh: Any, time: float) -> Surface:
@@ -63,13 +81,14 @@ def read_probe(stage: Any, time: float) -> tuple[np.ndarray, np.ndarray]:
     return bake_probe(probe_job(lights, rotation.T)), rotation
 
 
-def read_camera(stage: Any, camera: Any, time: float, width: int, height: int) -> PinholeCamera:
-    """The UsdGeom.Camera at `time` for pictures of width x height pixels.
+def read_camera(camera: Any, time: float, size: tuple[int, int], shape: PictureFormat) -> PinholeCamera:
+    """The UsdGeom.Camera at `time` for pictures of `size` (width, height) pixels.
 
     Raises:
         UserError: lens, pose (see `read_lens`, `camera_to_world`) or clipping range cannot be rendered with.
     """
-    fx, fy, cx, cy = read_lens(camera, time, aperture_policy(stage)).intrinsics(width, height)
+    width, height = size
+    fx, fy, cx, cy = read_lens(camera, time, shape.policy, shape.pixel_aspect).intrinsics(width, height)
     near, far = clipping_range(camera, time)
     if not 0 < near < far < np.inf:
         raise UserError(f"{camera.GetPath()}: clippingRange {near:g}, {far:g}; expected 0 < near < far")
@@ -77,13 +96,26 @@ def read_camera(stage: Any, camera: Any, time: float, width: int, height: int) -
 
 
 def scene_varies(stage: Any) -> bool:
-    """Whether anything but cameras is animated: meshes, lights, materials, or a transform above them."""
-    from pxr import Usd, UsdGeom
+    """Whether what is rendered is animated: shapes, lights, materials, or something above them."""
+    from pxr import UsdGeom, UsdLux, UsdShade
 
-    prims = iter(Usd.PrimRange(stage.GetPseudoRoot(), Usd.TraverseInstanceProxies()))
-    for prim in prims:
-        if prim.IsA(UsdGeom.Camera):
-            prims.PruneChildren()
-        elif any(attribute.ValueMightBeTimeVarying() for attribute in prim.GetAuthoredAttributes()):
-            return True
-    return False
+    varying: dict[Any, bool] = {}  # by prim: itself or something above it
+
+    def varies(prim: Any) -> bool:
+        if prim.IsPseudoRoot():
+            return False
+        if prim not in varying:
+            varying[prim] = varies(prim.GetParent()) or any(
+                attribute.ValueMightBeTimeVarying() for attribute in prim.GetAuthoredAttributes()
+            )
+        return varying[prim]
+
+    return any(
+        varies(prim)
+        for prim in active_prims(stage.GetPseudoRoot())
+        if prim.IsA(UsdGeom.Gprim)
+        or prim.HasAPI(UsdLux.LightAPI)
+        or prim.IsA(UsdShade.NodeGraph)
+        or prim.IsA(UsdShade.Shader)
+        or prim.IsA(UsdGeom.Subset)
+    )

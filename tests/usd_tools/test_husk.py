@@ -74,6 +74,10 @@ def job(tmp_path: Path) -> HuskJob:
     return HuskJob(tmp_path / "scene.usda", "/World/camera", 640, 480, settings="/Render/rs", samples=32)
 
 
+def named(folder: Path, *frames: float) -> list[Path]:
+    return [folder / f"scene.{frame:04d}.exr" for frame in frames]
+
+
 def test_command_names_frames_camera_settings_and_output(tmp_path: Path) -> None:
     command = job(tmp_path).command("husk", Path("out/scene.%04d.exr"), first=5, count=3, step=2)
     text = " ".join(command)
@@ -106,8 +110,8 @@ def test_frames_become_evenly_spaced_runs(frames: list[int], runs: list[tuple[in
 @posix_only
 def test_frames_are_rendered_and_put_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = install_fake(tmp_path / "bin", monkeypatch)
-    files = render_with_husk(job(tmp_path), [1, 2, 3, 9], tmp_path / "out", "scene")
-    assert [file.name for file in files] == [f"scene.{frame:04d}.exr" for frame in (1, 2, 3, 9)]
+    files = named(tmp_path / "out", 1, 2, 3, 9)
+    render_with_husk(job(tmp_path), [1, 2, 3, 9], files)
     assert sorted((tmp_path / "out").iterdir()) == files
     assert len(log.read_text().splitlines()) == 2  # 1:3 and 9
 
@@ -119,7 +123,7 @@ def test_missing_frames_fail_whatever_the_exit_code(
 ) -> None:
     install_fake(tmp_path / "bin", monkeypatch, broken=(2,), cut=(3,), code=code)
     with pytest.raises(UserError, match=r"2 of 4 frames \(2:3\).*exit code \d; Unable to open layer"):
-        render_with_husk(job(tmp_path), [1, 2, 3, 4], tmp_path / "out", "scene")
+        render_with_husk(job(tmp_path), [1, 2, 3, 4], named(tmp_path / "out", 1, 2, 3, 4))
     assert [file.name for file in sorted((tmp_path / "out").iterdir())] == [
         "scene.0001.exr",
         "scene.0004.exr",
@@ -134,7 +138,7 @@ def test_picture_cut_short_is_no_picture(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "out").mkdir()
     (tmp_path / "out/scene.0002.exr").write_bytes(b"earlier")
     with pytest.raises(UserError, match=r"1 of 3 frames \(2\)"):
-        render_with_husk(job(tmp_path), [1, 2, 3], tmp_path / "out", "scene")
+        render_with_husk(job(tmp_path), [1, 2, 3], named(tmp_path / "out", 1, 2, 3))
     assert (tmp_path / "out/scene.0002.exr").read_bytes() == b"earlier"
     assert (tmp_path / "out/scene.0003.exr").stat().st_size > 1000
 
@@ -145,7 +149,7 @@ def test_without_openexr_the_first_bytes_decide(tmp_path: Path, monkeypatch: pyt
     install_fake(tmp_path / "bin", monkeypatch, cut=(2,))
     monkeypatch.setitem(sys.modules, "OpenEXR", None)  # makes the import fail
     with pytest.raises(UserError, match=r"1 of 2 frames \(2\)"):
-        render_with_husk(job(tmp_path), [1, 2], tmp_path / "out", "scene")
+        render_with_husk(job(tmp_path), [1, 2], named(tmp_path / "out", 1, 2))
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["scene.0001.exr"]
 
 
@@ -155,7 +159,7 @@ def test_output_folder_that_is_a_file_is_refused(tmp_path: Path, monkeypatch: py
     (tmp_path / "out").write_text("mine")
     for out in (tmp_path / "out", tmp_path / "out/below"):
         with pytest.raises(UserError, match="is not a folder"):
-            render_with_husk(job(tmp_path), [1], out, "scene")
+            render_with_husk(job(tmp_path), [1], named(out, 1))
     assert (tmp_path / "out").read_text() == "mine" and not log.exists()
 
 
@@ -165,7 +169,7 @@ def test_words_in_another_encoding_are_passed_on(tmp_path: Path, monkeypatch: py
     script = tmp_path / "bin/husk"
     script.write_text(script.read_text().replace("print(", r"sys.stdout.buffer.write(b'caf\xe9 '); print("))
     with pytest.raises(UserError, match=r"caf\ufffd Unable to open layer"):
-        render_with_husk(job(tmp_path), [1], tmp_path / "out", "scene")
+        render_with_husk(job(tmp_path), [1], named(tmp_path / "out", 1))
 
 
 @posix_only
@@ -174,7 +178,9 @@ def test_all_frames_written_is_success_whatever_the_exit_code(
 ) -> None:
     """A delegate may pass a status of its own."""
     install_fake(tmp_path / "bin", monkeypatch, code=1)
-    assert len(render_with_husk(job(tmp_path), [1, 2], tmp_path / "out", "scene")) == 2
+    files = named(tmp_path / "out", 1, 2)
+    render_with_husk(job(tmp_path), [1, 2], files)
+    assert sorted((tmp_path / "out").iterdir()) == files
 
 
 @posix_only
@@ -185,7 +191,7 @@ def test_pictures_of_an_earlier_run_do_not_pass_for_new_ones(
     (tmp_path / "out").mkdir()
     (tmp_path / "out/scene.0001.exr").write_bytes(bytes.fromhex("762f3101"))
     with pytest.raises(UserError, match="1 of 1 frames"):
-        render_with_husk(job(tmp_path), [1], tmp_path / "out", "scene")
+        render_with_husk(job(tmp_path), [1], named(tmp_path / "out", 1))
 
 
 @posix_only
@@ -214,5 +220,5 @@ def test_missing_husk_is_told_with_the_remedy(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("HFS", raising=False)
     with pytest.raises(UserError, match=r"husk was not found.*--renderer mitsuba"):
-        render_with_husk(job(tmp_path), [1], tmp_path / "out", "scene")
+        render_with_husk(job(tmp_path), [1], named(tmp_path / "out", 1))
     assert not (tmp_path / "out").exists()

@@ -177,5 +177,5 @@ def test_pixels_that_are_not_square_are_refused() -> None:
 
 
 def test_unknown_variant_is_refused() -> None:
-    with pytest.raises(UserError, match="--variant scalar_nonsense"):
+    with pytest.raises(UserError, match="--mitsuba-variant scalar_nonsense"):
         import_mitsuba("scalar_nonsense")

@@ -18,9 +18,9 @@ from usd_tools import usd_to_llff
 from usd_tools.console import parse_resolution
 from usd_tools.errors import UserError
 from usd_tools.images import read_exr
-from usd_tools.render_turntable import render_turntable, select_frames
+from usd_tools.render_turntable import plan_takes, render_turntable
 from usd_tools.resampling import sample_latlong
-from usd_tools.stage import find_camera, open_stage
+from usd_tools.stage import open_stage
 from usd_tools.stage_rendering import scene_varies
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -235,23 +235,29 @@ def test_resolution_defaults_to_the_render_settings(tmp_path: Path) -> None:
 
 def test_frames_default_to_the_stage(tmp_path: Path) -> None:
     stage = open_stage(write_scene(tmp_path / "s", frames=3).stage)
-    camera = find_camera(stage)
-    assert select_frames(stage, camera, None) == [1, 2, 3]
-    assert select_frames(stage, camera, "7,2") == [2, 7]
-    with pytest.raises(UserError, match=r"1\.5 is not a whole number"):
-        select_frames(stage, camera, "1.5")
+
+    def names(spec: str | None) -> list[str]:
+        (take,) = plan_takes(stage, tmp_path, "a", frames=spec)
+        return [file.name for file in take.files]
+
+    assert names(None) == ["a.0001.exr", "a.0002.exr", "a.0003.exr"]
+    assert names("7,12345") == ["a.0007.exr", "a.12345.exr"]
+    assert names("1:2:0.5") == ["a.0001.000.exr", "a.0001.500.exr", "a.0002.000.exr"]
+    for spec in ("-1:3", "1.0001"):
+        with pytest.raises(UserError, match="cannot name a file"):
+            names(spec)
 
 
 def test_bad_input_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     scene = write_scene(tmp_path / "s")
     cases: list[tuple[str, dict[str, object]]] = [
         ("no such stage", {"stage_path": tmp_path / "missing.usda"}),
-        ("--camera /World/none", {"camera": "/World/none"}),
+        ("--camera /World/none", {"cameras": ["/World/none"]}),
         ("--frames 9:1", {"frames": "9:1"}),
         ("--renderer povray", {"renderer": "povray"}),
     ]
     if HAS_MITSUBA:
-        cases.append(("--variant scalar_blue", {"variant": "scalar_blue"}))
+        cases.append(("--mitsuba-variant scalar_blue", {"mitsuba_variant": "scalar_blue"}))
     for message, change in cases:
         with pytest.raises(UserError, match=message):
             render_turntable(**{"stage_path": scene.stage, "out": tmp_path / "o", **change})  # type: ignore[arg-type]

@@ -67,7 +67,7 @@ def second_camera(stage: Usd.Stage) -> None:
     ("edit", "message"),
     [
         (lambda stage: stage.RemovePrim("/World/camera"), "scene.usda: has no camera"),
-        (second_camera, "has 2 cameras (/World/camera, /World/other); name one by --camera"),
+        (second_camera, "has 2 cameras (/World/camera, /World/other); name those to use by --camera"),
         (orthographic, "/World/camera: is an orthographic camera"),
         (clip(0.0, 100.0), "/World/camera: clippingRange 0, 100; expected 0 < near < far"),
         (clip(-1.0, 100.0), "/World/camera: clippingRange -1, 100; expected 0 < near < far"),
@@ -107,10 +107,11 @@ def test_render_settings_without_pixels_are_refused(
         (["--resolution", ""], "--resolution : expected"),
         (["--resolution", "0x8"], "--resolution 0x8: expected"),
         (["--resolution", "8x-8"], "--resolution 8x-8: expected"),
-        (["--frames", "-1"], "--frames: -1 is not a whole number from 0 on"),
+        (["--frames", "-1"], "--frames: -1 cannot name a file; expected numbers from 0 on"),
         (["--frames", "one"], "--frames one: expected frames as"),
         (["--camera", "/World/sphere"], "--camera /World/sphere: is a Mesh, not a camera"),
-        (["--variant", "scalar_blue"], "--variant scalar_blue: expected one of"),
+        (["--mitsuba-variant", "scalar_blue"], "--mitsuba-variant scalar_blue: expected one of"),
+        (["--variant", "shape=disc"], "--variant shape=disc: not in the stage; no prim has such a set"),
     ],
 )
 def test_unusable_option_is_told_in_one_line(
