@@ -20,6 +20,7 @@ from usd_tools.dataset_job import DatasetJob, FrameJob, GroundTruthJob
 from usd_tools.errors import UserError
 from usd_tools.frames import format_frames, parse_frames
 from usd_tools.matrices import Matrix, nearest_rotation, transform_normals, transform_points
+from usd_tools.mesh_reading import read_mesh
 from usd_tools.normalization import pose_to_dataset, rotation_of, stage_to_dataset
 from usd_tools.obj import ObjMesh
 from usd_tools.render_settings import picture_format
@@ -76,7 +77,7 @@ def plan_dataset(request: Request) -> DatasetJob:
     look = materials.read_look(prim, start) if request.ground_truth else None
     if prim.GetPointsAttr().ValueMightBeTimeVarying():
         log.warning("%s: its points are animated; the shape of frame %g is used", prim.GetPath(), start)
-    mesh = stages.read_mesh(prim, start, look.uv_primvar if look else None)
+    mesh = read_mesh(prim, start, look.uv_primvar if look else None)
     used = mesh.vertices[np.unique(mesh.faces)]
     similarity = stage_to_dataset(used, stages.up_axis(stage), request.normalize)
     mesh = mesh_to_dataset(mesh, similarity)

@@ -33,10 +33,18 @@ log = logging.getLogger(__name__)
 PYTHON_VARIABLE = "SEPARATE_SPECIALIZE_PYTHON"
 
 
+SEVERAL_CAMERAS = """\
+Pictures of several cameras are told apart by <camera> in the pattern, as in "renders/<camera>.####.exr",
+"renders/<camera>/beauty.####.exr" or, for one picture each, "renders/<camera>.exr"; or by folders: DIR then
+holds one per camera. <camera> is the prim's name, or its path with dots (rig.left) where two cameras share one.
+"""
+
+
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="usd_to_llff",
         description="Convert a USD stage and its renders to a dataset (LLFF, NeRF transforms, ground truth).",
+        epilog=SEVERAL_CAMERAS,
     )
     parser.add_argument("stage", metavar="STAGE", help="USD file the renders were made from")
     parser.add_argument(
@@ -51,17 +59,31 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--out", metavar="DATASET", type=Path, required=True, help="folder to write")
     parser.add_argument(
-        "--camera", metavar="PRIM", action="extend", nargs="+", default=[], help="default: the only camera"
+        "--camera",
+        metavar="PRIM",
+        action="extend",
+        nargs="+",
+        default=[],
+        help="a camera, or a prim with cameras below it; may be repeated; default: the stage's only camera, "
+        "or those of its render settings",
     )
     parser.add_argument("--object", metavar="PRIM", help="the mesh to recover; default: the only visible one")
     parser.add_argument(
         "--variant", metavar="SET=CHOICE", action="extend", nargs="+", default=[], help="variants to choose"
     )
-    parser.add_argument("--frames", metavar="SPEC", help="1:50, 1:50:2 or 1,5,9; default: the stage's frames")
+    parser.add_argument(
+        "--frames",
+        metavar="SPEC",
+        help="1:50, 1:50:2, 1,5,9 or 1:2:0.25; default: the stage's time range, else its animation's samples, "
+        "else all pictures",
+    )
     held_out = parser.add_mutually_exclusive_group()
     held_out.add_argument("--test-frames", metavar="SPEC", help="frames to hold out, added if not selected")
     held_out.add_argument(
-        "--test-every", metavar="N", type=positive_integer, help="hold out every Nth selected frame"
+        "--test-every",
+        metavar="N",
+        type=positive_integer,
+        help="hold out every Nth selected frame, or of several cameras every Nth picture, camera by camera",
     )
     parser.add_argument("--resolution", metavar="WxH", help="reduce the pictures to this size")
     parser.add_argument(
