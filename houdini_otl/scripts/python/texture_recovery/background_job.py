@@ -107,18 +107,27 @@ class BackgroundJob:
             self._stop_asked = time.monotonic()
             _interrupt(self._process)
 
-    def wait(self, tell: Callable[[str], object], seconds: float = 0.5) -> None:
-        """For scripts: returns when all is done; `tell` is given each new line of status.
+    def run(self, tell: Callable[[str], object], seconds: float = 0.5) -> None:
+        """For scripts: starts, and returns when all is done; `tell` is given each new line of status.
+
+        When interrupted (Ctrl-C), the job is stopped.
 
         Raises:
             UserError: the job failed.
         """
         told = ""
-        while self.poll() is Outcome.RUNNING:
-            if str(self) != told:
-                told = str(self)
-                tell(told)
-            time.sleep(seconds)
+        self.start()
+        try:
+            while self.poll() is Outcome.RUNNING:
+                if str(self) != told:
+                    told = str(self)
+                    tell(told)
+                time.sleep(seconds)
+        except BaseException:
+            self.stop()
+            while self.poll() is Outcome.RUNNING:
+                time.sleep(seconds)
+            raise
         tell(str(self))
         if self.outcome is not Outcome.SUCCEEDED:
             raise UserError(self.failure())

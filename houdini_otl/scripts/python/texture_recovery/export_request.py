@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from texture_recovery.pipeline_commands import JobFolder
-from texture_recovery.stage_export import whole_frames
 from texture_recovery.turntable import Turntable
 from usd_tools.color import COLOR_SPACES
 from usd_tools.console import parse_resolution
@@ -47,7 +46,7 @@ class ExportRequest:
         Raises:
             UserError: they cannot be the names of pictures.
         """
-        return whole_frames(parse_frames(self.frames, "Frames"))
+        return _whole(parse_frames(self.frames, "Frames"))
 
     @property
     def turntable(self) -> Turntable | None:
@@ -70,6 +69,9 @@ class ExportRequest:
             picture=(self.folder.renders / "stage.<F4>.exr").absolute().as_posix(),
         )
 
+    def without_ground_truth(self) -> ExportRequest:
+        return replace(self, ground_truth=False)
+
     @property
     def camera_path(self) -> str:
         """The camera to render through."""
@@ -89,15 +91,18 @@ def default_fields(folder: str, frames: str, color_space: str) -> dict[str, str]
 
 
 def request_from_fields(
-    fields: Mapping[str, str], folder: Path, object_path: str, camera: str | None
+    fields: Mapping[str, str], expand: Callable[[str], Path], object_path: str, camera: str | None
 ) -> ExportRequest:
-    """The filled-in form as a request. folder: that of the form, Houdini's variables expanded.
+    """The filled-in form as a request. expand: puts Houdini's variables into a path.
 
     Raises:
         UserError: a field is not what it should be; all is checked, the turntable too.
     """
+    folder = expand(fields[FOLDER])
     if not folder.is_absolute():
-        raise UserError(f"{FOLDER} {folder}: expected a full path, such as $HIP/texture_recovery/teapot")
+        raise UserError(
+            f"{FOLDER} {fields[FOLDER]}: expected a full path, such as $HIP/texture_recovery/teapot"
+        )
     if fields[COLOR_SPACE] not in COLOR_SPACES:
         raise UserError(f"{COLOR_SPACE} {fields[COLOR_SPACE]}: expected {', '.join(COLOR_SPACES)}")
     request = ExportRequest(
@@ -111,11 +116,26 @@ def request_from_fields(
         fields[COLOR_SPACE],
     )
     if request.test_every < 2:
-        raise UserError(
-            f"{TEST_EVERY} 1: would leave none to train on; expected 2 or more"
-        )
+        raise UserError(f"{TEST_EVERY} 1: would leave none to train on; expected 2 or more")
     _ = request.numbers, request.turntable
     return request
+
+
+def _whole(frames: Sequence[float]) -> list[int]:
+    """Frames as numbers of pictures.
+
+    Raises:
+        UserError: one is negative or not whole, or there are too few to see the object from all around.
+    """
+    odd = [frame for frame in frames if frame < 0 or frame != int(frame)]
+    if odd:
+        raise UserError(f"Frames: {odd[0]:g} is not a whole number from 0 on; pictures are named by frame")
+    if len(frames) < 2:
+        raise UserError(
+            "Frames: one picture does not show an object from all around; give some dozens, such as 1:64, "
+            "of a camera (or an object) that turns"
+        )
+    return [int(frame) for frame in frames]
 
 
 def _positive(fields: Mapping[str, str], label: str) -> int:

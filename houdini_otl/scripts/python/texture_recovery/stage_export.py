@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from texture_recovery.turntable import Turntable, write_turntable
-from usd_tools.errors import UserError
+from texture_recovery.export_request import ExportRequest
+from texture_recovery.turntable import write_turntable
 from usd_tools.plan_dataset import Request, plan_dataset
 from usd_tools.stage import open_stage
 
 _KARMA_CAMERA_VISIBLE = "karma:light:renderlightgeo"
 
 
-def finish_stage(path: Path, frames: Sequence[int], turntable: Turntable | None) -> None:
-    """Makes the file `path`, which is ours, ready for rendering.
+def finish_stage(request: ExportRequest) -> None:
+    """Makes the stage file of the request's folder, which is ours, ready for rendering.
 
     Adds the turntable, sets the frame range, and hides domes from the camera: behind the object has to be
     nothing, so that alpha is its mask.
@@ -24,13 +23,14 @@ def finish_stage(path: Path, frames: Sequence[int], turntable: Turntable | None)
     Raises:
         UserError: it cannot be read, or the turntable does not fit.
     """
-    stage = open_stage(path)
+    stage = open_stage(request.folder.stage)
     stage.Reload()  # Houdini may hold what an earlier export wrote
-    if turntable is not None:
-        write_turntable(stage, turntable)
+    if request.turntable is not None:
+        write_turntable(stage, request.turntable)
     _hide_domes(stage)
-    stage.SetStartTimeCode(frames[0])
-    stage.SetEndTimeCode(frames[-1])
+    numbers = request.numbers
+    stage.SetStartTimeCode(numbers[0])
+    stage.SetEndTimeCode(numbers[-1])
     stage.Save()
 
 
@@ -41,44 +41,25 @@ def _hide_domes(stage: Any) -> None:
             attribute.Set(False)
 
 
-def check_stage(
-    path: Path, object_path: str, camera: str, frames: str, numbers: Sequence[int], *, ground_truth: bool
-) -> None:
+def check_stage(request: ExportRequest) -> None:
     """Tells before hours of rendering what the converter would refuse afterwards.
 
-    The converter plans by the names of the pictures, so empty files stand in for them. frames: SPEC of the
-    frame `numbers`.
+    The converter plans by the names of the pictures, so empty files stand in for them.
 
     Raises:
         UserError: object, camera, light or look cannot be converted.
     """
     with tempfile.TemporaryDirectory(prefix="texture_recovery_") as folder:
-        for number in numbers:
+        for number in request.numbers:
             (Path(folder) / f"frame.{number:04d}.exr").touch()
         plan_dataset(
             Request(
-                stage=str(path),
+                stage=str(request.folder.stage),
                 images=folder,
-                cameras=[camera],
-                object=object_path,
-                frames=frames,
-                ground_truth=ground_truth,
+                cameras=[request.camera_path],
+                object=request.object_path,
+                frames=request.frames,
+                test_every=request.test_every,
+                ground_truth=request.ground_truth,
             )
         )
-
-
-def whole_frames(frames: Sequence[float]) -> list[int]:
-    """Frames as numbers of pictures.
-
-    Raises:
-        UserError: one is negative or not whole, or there are too few to see the object from all around.
-    """
-    odd = [frame for frame in frames if frame < 0 or frame != int(frame)]
-    if odd:
-        raise UserError(f"Frames: {odd[0]:g} is not a whole number from 0 on; pictures are named by frame")
-    if len(frames) < 2:
-        raise UserError(
-            "Frames: one picture does not show an object from all around; give some dozens, such as 1:64, "
-            "of a camera (or an object) that turns"
-        )
-    return [int(frame) for frame in frames]
