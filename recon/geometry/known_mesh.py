@@ -69,7 +69,8 @@ def _read_conversion(dataset: Path) -> _Conversion:
 
 
 def _load_prim(path: Path, prim: str, conversion: _Conversion) -> ObjMesh:
-    from usd_tools.stage import find_mesh, open_stage, read_mesh
+    from usd_tools.mesh_reading import read_mesh
+    from usd_tools.stage import find_mesh, open_stage
 
     stage = open_stage(path, conversion.variants)
     time = stage.GetStartTimeCode() if conversion.frame is None else conversion.frame

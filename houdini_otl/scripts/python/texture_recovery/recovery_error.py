@@ -18,7 +18,8 @@ from usd_tools.color import srgb_to_linear
 from usd_tools.comparison.error_maps import FILE_NAME, ErrorMaps, load_error_maps
 from usd_tools.comparison.heat_map import UNSEEN, heat_color
 from usd_tools.errors import UserError
-from usd_tools.stage import find_mesh, find_uv_primvar
+from usd_tools.mesh_reading import find_uv_primvar
+from usd_tools.stage import find_mesh
 
 CHANNELS = ("albedo", "albedo_aligned", "roughness", "metallic", "normal", "occlusion")
 DISPLAYS = ("vertex", "face", "texture")
