@@ -33,7 +33,7 @@ Array = npt.NDArray[np.float64]
 class RecoveryError:
     """What to show; each field is a parameter of the digital asset.
 
-    report: folder of compare_textures. object_path: the true mesh; "" for the stage's only visible one.
+    report: folder of compare_textures, or a file in it. object_path: the true mesh; "" for the stage's only visible one.
     channel: one of CHANNELS. display: colors per `vertex` or `face`, or the report's `texture`. maximum: the
     error that is brightest, for colors; 0 for the report's own. column: whose errors, as in the names of the
     report's files; "" for the first one.
@@ -60,6 +60,7 @@ def write_error(stage: Any, shown: RecoveryError, time: float) -> list[str]:
     if mesh.GetPrim().IsInstanceProxy():
         raise UserError(f"{mesh.GetPath()}: lies inside an instance and cannot be colored; uninstance it")
     report = Path(shown.report)
+    report = report.parent if report.is_file() else report
     if shown.display == "texture":
         name = str(find_uv_primvar(mesh).GetPrimvarName())
         material = _textured_look(stage, _picture(report, shown), name)
