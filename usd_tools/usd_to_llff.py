@@ -36,7 +36,7 @@ PYTHON_VARIABLE = "SEPARATE_SPECIALIZE_PYTHON"
 SEVERAL_CAMERAS = """\
 Pictures of several cameras are told apart by <camera> in the pattern, as in "renders/<camera>.####.exr",
 "renders/<camera>/beauty.####.exr" or, for one picture each, "renders/<camera>.exr"; or by folders: DIR then
-holds one per camera. <camera> is the prim's name, or its path with dots (rig.left) where two cameras share one.
+holds one per camera. <camera> is the prim's name, or where two cameras share it the path: rig.left.
 """
 
 
@@ -74,8 +74,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--frames",
         metavar="SPEC",
-        help="1:50, 1:50:2, 1,5,9 or 1:2:0.25; default: the stage's time range, else its animation's samples, "
-        "else all pictures",
+        help="1:50, 1:50:2, 1,5,9 or 1:2:0.25; default: the stage's time range, else its animation's "
+        "samples, else all pictures",
     )
     held_out = parser.add_mutually_exclusive_group()
     held_out.add_argument("--test-frames", metavar="SPEC", help="frames to hold out, added if not selected")
