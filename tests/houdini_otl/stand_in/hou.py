@@ -25,7 +25,9 @@ _ROP_PARMS = {
     "f3": 1,
     "execute": 0,
 }
-"""Those of the USD ROP that are known (houdini_facts: LOP types), with what they might be before."""
+"""Those of the USD ROP that are known, with what they might be before."""
+
+_EXPRESSIONS = {"f1", "f2"}  # $FSTART and $FEND, until they are deleted
 
 
 class _Session:
@@ -36,12 +38,14 @@ class _Session:
         self.selected: tuple[Node, ...] = ()
         self.answers: list[Any] = []  # of the questions to come, in order
         self.messages: list[str] = []  # shown in a window
+        self.reloaded: list[str] = []
         self.status: list[str] = []  # shown in the status line
         self.callbacks: list[Callable[[], None]] = []
         self.variables: dict[str, str] = {}
         self.preferences = ""
         self.frame = 1.0
         self.playbar = (1.0, 240.0)
+        self.scene: Callable[[float], Usd.Stage] | None = None  # what a Scene Import sees
         self.refusal = ""  # what the next USD ROP says instead of writing
 
     def answer(self, question: str) -> Any:
@@ -89,7 +93,8 @@ class fileType:
 
 class Parm:
     def __init__(self, node: OpNode, name: str, value: Any) -> None:
-        self._node, self._name, self._value, self._expression = node, name, value, True
+        self._node, self._name, self._value = node, name, value
+        self._expression = name in _EXPRESSIONS
 
     def set(self, value: Any, language: Any = None, follow_parm_reference: bool = True) -> None:
         if self._expression:
@@ -138,6 +143,21 @@ class OpNode(Node):
     def destroy(self, disable_safety_checks: bool = False) -> None:
         del _session.nodes[self._path]
 
+    def evalParm(self, parm_path: str) -> Any:
+        return self._parms[parm_path]._value
+
+    def moveToGoodPosition(
+        self,
+        relative_to_inputs: bool = True,
+        move_inputs: bool = True,
+        move_outputs: bool = True,
+        move_unconnected: bool = True,
+    ) -> None:
+        return
+
+    def setCurrent(self, on: bool, clear_all_selected: bool = False) -> None:
+        _session.selected = (self,)
+
     def createNode(
         self,
         node_type_name: str,
@@ -151,15 +171,13 @@ class OpNode(Node):
         if node_type_name == "usd_rop":
             return LopNode(path, node_type_name, _ROP_PARMS)
         if node_type_name == "sceneimport":
-            return LopNode(path, node_type_name, stage_at=_scene)
+            return LopNode(path, node_type_name, stage_at=_session.scene)
+        if node_type_name == "texture_recovery::import_recovered":
+            return LopNode(path, node_type_name, {"layer": "", "show": "recovered", "object_path": ""})
         raise OperationFailed(f"Invalid node type name {node_type_name}")
 
     def _pressed(self, button: str) -> None:
         raise AssertionError(f"{self._kind} has no button {button}")
-
-
-_scene: Callable[[float], Usd.Stage] | None = None
-"""The stage that a Scene Import sees."""
 
 
 class LopNode(OpNode):
@@ -186,6 +204,11 @@ class LopNode(OpNode):
     ) -> Usd.Stage:
         assert self._stage_at is not None, f"{self._path} has no stage"
         return self._stage_at(_session.frame if frame is None else frame)
+
+    def setDisplayFlag(self, on: bool) -> None:
+        network = self.parent()
+        if isinstance(network, LopNetwork):
+            network._displayed = self
 
     def lastModifiedPrims(self) -> tuple[Sdf.Path, ...]:
         return tuple(Sdf.Path(path) for path in self._modified)
@@ -336,6 +359,12 @@ class playbar:
     @staticmethod
     def frameRange() -> tuple[float, ...]:
         return _session.playbar
+
+
+class lop:
+    @staticmethod
+    def reloadLayer(layer_path: str, recursive: bool = False) -> None:
+        _session.reloaded.append(layer_path)
 
 
 class hipFile:

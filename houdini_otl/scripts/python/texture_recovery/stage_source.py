@@ -33,11 +33,11 @@ def selected_stage() -> Iterator[StageSource]:
     Raises:
         UserError: nothing usable is selected.
     """
-    node = next(iter(hou.selectedNodes()), None) or _displayed_lop()
+    node = next(iter(hou.selectedNodes()), None) or displayed_lop()
     if isinstance(node, hou.LopNode):
         yield StageSource(node, tuple(str(path) for path in node.lastModifiedPrims()))
     elif isinstance(node, (hou.ObjNode, hou.SopNode)):
-        with _temporary_lop(_lop_network(), "sceneimport", None) as scene:
+        with _temporary_lop(lop_network(), "sceneimport", None) as scene:
             yield StageSource(scene, (_object_of(node).name(),))
     else:
         raise UserError(
@@ -139,12 +139,25 @@ def _set(node: hou.LopNode, values: Mapping[str, int | str]) -> None:
             parm.set(value)
 
 
-def _displayed_lop() -> hou.Node | None:
+def selected_lop() -> hou.LopNode | None:
+    """The selected LOP, or else the one that /stage displays."""
+    selected = next((node for node in hou.selectedNodes() if isinstance(node, hou.LopNode)), None)
+    return selected or displayed_lop()
+
+
+def displayed_lop() -> hou.LopNode | None:
+    """The LOP that /stage displays."""
     network = hou.node(_STAGE_NETWORK)
-    return network.displayNode() if isinstance(network, hou.LopNetwork) else None
+    node = network.displayNode() if isinstance(network, hou.LopNetwork) else None
+    return node if isinstance(node, hou.LopNode) else None
 
 
-def _lop_network() -> hou.Node:
+def lop_network() -> hou.Node:
+    """/stage.
+
+    Raises:
+        UserError: it was deleted.
+    """
     network = hou.node(_STAGE_NETWORK)
     if network is None:
         raise UserError(f"{_STAGE_NETWORK}: is missing; make a LOP network there")

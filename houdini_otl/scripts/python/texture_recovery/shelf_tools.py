@@ -1,0 +1,194 @@
+"""The five tools of the shelf. Each asks what it needs, starts the work in the background and returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import hou
+
+from texture_recovery import dialogs, jobs, session
+from texture_recovery.background_job import BackgroundJob
+from texture_recovery.export_request import ExportRequest, default_fields, request_from_fields
+from texture_recovery.job_monitor import MONITOR
+from texture_recovery.pipeline_commands import JobFolder, Training
+from texture_recovery.recovered_node import show_recovered
+from texture_recovery.render_color_space import render_color_space
+from texture_recovery.report import open_report as open_page
+from texture_recovery.run_status import read_run_status
+from texture_recovery.stage_choices import cameras, most_likely, recoverable_objects
+from texture_recovery.stage_export import check_stage, finish_stage
+from texture_recovery.stage_source import StageSource, selected_stage, write_stage
+from texture_recovery.training_presets import PRESETS, knows_light, preset_settings
+from usd_tools.errors import UserError
+
+IMPORT, REPORT = "Import Recovered", "Open Report"
+NEW_TURNTABLE = "New turntable around the object"
+WITHOUT_TRUTH = "Go On Without"
+RESUME, ANEW, KEEP = "Resume", "Train Anew", "Keep It"
+_TURNTABLE_FRAMES = "1:64"
+
+
+def export_dataset() -> None:
+    """Export Dataset: stage, renders and dataset of the selected object."""
+    with dialogs.telling_errors(jobs.EXPORT):
+        if MONITOR.offer_to_stop(jobs.EXPORT, "Click again to export anew."):
+            return
+        training = session.training()
+        with selected_stage() as source:
+            request = _ask_request(source)
+            frames = request.numbers if request.turntable is None else [int(hou.frame())]
+            write_stage(source.node, request.folder.stage, frames)
+        finish_stage(request)
+        request = _checked(request)
+        jobs.remove_earlier_pictures(request.folder)
+        folder = session.remember(request.folder.path)
+        _start(
+            jobs.export_job(request, training, session.environment()),
+            partial(dialogs.tell, f"The dataset is ready:\n{folder.dataset}\n\nNext: Train", jobs.EXPORT),
+        )
+
+
+def train() -> None:
+    """Train: starts or resumes the run of a recovery, tells how it is doing, or stops it."""
+    with dialogs.telling_errors(jobs.TRAIN):
+        if MONITOR.offer_to_stop(jobs.TRAIN, "Click Train again to resume from the last checkpoint."):
+            return
+        training = session.training()
+        folder = session.ask_folder(jobs.TRAIN, "Train")
+        knows_light(folder.dataset)  # tells at once when there is no dataset
+        if not _wants_new_run(folder):
+            job = jobs.resume_job(folder, training, session.environment())
+        else:
+            job = _new_run(folder, training)
+        _start(
+            job,
+            partial(
+                dialogs.tell, f"The run is finished:\n{folder.run}\n\nNext: Import Recovered", jobs.TRAIN
+            ),
+        )
+
+
+def import_recovered() -> None:
+    """Import Recovered: a LOP node that shows the finished run."""
+    with dialogs.telling_errors(IMPORT):
+        folder = session.ask_folder(IMPORT, "Import the run")
+        show_recovered(folder)
+
+
+def compare_textures() -> None:
+    """Compare Textures: writes the report in the background and opens it."""
+    with dialogs.telling_errors(jobs.COMPARE):
+        if MONITOR.offer_to_stop(jobs.COMPARE, "Click again to compare anew."):
+            return
+        training = session.training()
+        folder = session.ask_folder(jobs.COMPARE, "Compare the run with the true textures")
+        if not knows_light(folder.dataset):
+            raise UserError(
+                f"{folder.dataset}: was exported without true textures, there is nothing to compare with"
+            )
+        _start(jobs.compare_job(folder, training, session.environment()), partial(_open_page, folder))
+
+
+def open_report() -> None:
+    """Open Report: the latest comparison in the browser."""
+    with dialogs.telling_errors(REPORT):
+        open_page(session.ask_folder(REPORT, "Open the report"))
+
+
+def _ask_request(source: StageSource) -> ExportRequest:
+    """Object, camera and the form's fields, by three questions at most."""
+    stage = source.node.stage()
+    objects = recoverable_objects(stage, hou.frame())
+    chosen = 0
+    if len(objects) > 1:
+        likely = most_likely(objects, source.hints)
+        chosen = dialogs.choose("Object to recover", objects, jobs.EXPORT, likely)
+    existing = cameras(stage)
+    choices = [*existing, NEW_TURNTABLE]
+    camera = dialogs.choose(
+        "Camera to render through", choices, jobs.EXPORT, most_likely(choices, source.hints)
+    )
+    name = objects[chosen].rsplit("/", 1)[-1]
+    fields = dialogs.fill_in(
+        f"Export {objects[chosen]}",
+        default_fields(
+            f"$HIP/texture_recovery/{name}",
+            _TURNTABLE_FRAMES if camera == len(existing) else _frames_of(stage),
+            render_color_space(session.environment()),
+        ),
+        jobs.EXPORT,
+    )
+    return request_from_fields(
+        fields, dialogs.expanded, objects[chosen], existing[camera] if camera < len(existing) else None
+    )
+
+
+def _frames_of(stage: Any) -> str:
+    """The stage's frame range, or the playbar's where the stage, as usual for LOPs, has none of its own."""
+    if stage.HasAuthoredTimeCodeRange():
+        return f"{stage.GetStartTimeCode():g}:{stage.GetEndTimeCode():g}"
+    first, last = hou.playbar.frameRange()
+    return f"{first:g}:{last:g}"
+
+
+def _checked(request: ExportRequest) -> ExportRequest:
+    """The request as it can be converted; asks whether true textures may be left out where they cannot be."""
+    try:
+        check_stage(request)
+        return request
+    except UserError as error:
+        without = request.without_ground_truth()
+        check_stage(without)  # raises what true textures have no part in
+        dialogs.ask(
+            f"True textures or light cannot be read:\n{error}\n\nGo on without? The light is learnt then, "
+            "and Compare Textures has nothing to compare with.",
+            (WITHOUT_TRUTH,),
+            jobs.EXPORT,
+        )
+        return without
+
+
+def _wants_new_run(folder: JobFolder) -> bool:
+    """Whether to train from the start; asks where there is a run, which is then kept under another name.
+
+    Raises:
+        CancelledError: the run is to be left as it is.
+    """
+    status = read_run_status(folder.run)
+    if status is None:
+        return True
+    told = f"{folder.run}\n{status}"
+    if status.finished:
+        answers: tuple[str, ...] = (KEEP, ANEW)
+    elif status.seems_alive():
+        told += (
+            f"\n\nIt seems to be running outside this session (process {status.pid}, last heard of "
+            f"{status.written:%Y-%m-%d %H:%M:%S} UTC). Resume only if it is not."
+        )
+        answers = (KEEP, RESUME)
+    else:
+        answers = (RESUME, ANEW)
+    answer = dialogs.ask(told, answers, jobs.TRAIN)
+    if answer == KEEP:
+        raise dialogs.CancelledError
+    return answer == ANEW
+
+
+def _new_run(folder: JobFolder, training: Training) -> BackgroundJob:
+    labels = [preset.label for preset in PRESETS]
+    preset = PRESETS[dialogs.choose("What to train", labels, jobs.TRAIN)]
+    values = preset_settings(preset, folder)
+    if folder.run.exists():
+        jobs.put_run_aside(folder)
+    return jobs.train_job(folder, training, session.environment(), config=preset.config, settings=values)
+
+
+def _open_page(folder: JobFolder) -> None:
+    open_page(folder)
+
+
+def _start(job: BackgroundJob, succeeded: Callable[[], None]) -> None:
+    MONITOR.start(job, succeeded)
+    hou.ui.setStatusMessage(f"{job.name}: started; click the tool again to see or stop it")
