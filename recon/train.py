@@ -90,6 +90,7 @@ class Training:
             setup.prefiltered_light()  # a known light is prefiltered here, once, and not in a timed step
         found = self.checkpoints.latest() if resume else None
         if found is not None:
+            self._check_networks(found)
             _LOG.info("resuming the %s stage after %d iterations", found.stage, found.iteration)
 
         if found is not None and found.stage == "fine":
@@ -190,7 +191,6 @@ class Training:
         modules = {"scene": scene, "light": setup.light}
         first = 0
         if found is not None:
-            self._check_networks(found)
             found.restore(modules, stage.optimizers.adams)
             first = found.iteration
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import warp as wp
 from torch import Tensor
 
 from recon.render.mipmaps import build_mips
@@ -11,7 +12,10 @@ from recon.render.warp_backend import WarpRasterizer
 from recon.warp_runtime import compile_kernels
 from tests.recon.render.scenes import orbit_cameras, random_like, sphere
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+pytestmark = [
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+    pytest.mark.skipif(not wp.is_cpu_available(), reason="this build of Warp compiles nothing for the CPU"),
+]
 
 
 def render(device: str) -> dict[str, Tensor]:
