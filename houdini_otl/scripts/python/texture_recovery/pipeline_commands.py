@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-STEPS = ("render", "convert", "train", "import", "compare")
-
 
 @dataclass(frozen=True)
 class Training:
@@ -59,72 +57,6 @@ class JobFolder:
     @property
     def report(self) -> Path:
         return self.path / "report"
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """One recovery from a stage to its report.
-
-    folder: see `JobFolder`. stage: USD file. camera, object_path: prim paths; None where the stage has only
-    one. variants: `SET=CHOICE`. frames: SPEC such as `1:50`; None for the stage's own. resolution, samples:
-    of the renders; None for the stage's. renderer: `husk` or `mitsuba`. color_space: of the renders; None
-    to guess. test_every: every so manieth frame is held out. config: settings file; settings: `KEY=VALUE`.
-    """
-
-    folder: JobFolder
-    stage: str
-    camera: str | None = None
-    object_path: str | None = None
-    variants: Sequence[str] = ()
-    frames: str | None = None
-    resolution: tuple[int, int] | None = None
-    samples: int | None = None
-    renderer: str = "husk"
-    color_space: str | None = None
-    test_every: int = 8
-    config: str | None = None
-    settings: Sequence[str] = ()
-    device: str = "auto"
-
-    def commands(self, training: Training) -> dict[str, list[str]]:
-        """All commands by step, in the order of STEPS."""
-        folder = self.folder
-        return {
-            "render": render_command(
-                training,
-                self.stage,
-                folder.renders,
-                renderer=self.renderer,
-                camera=self.camera,
-                frames=self.frames,
-                resolution=self.resolution,
-                samples=self.samples,
-            ),
-            "convert": convert_command(
-                training,
-                self.stage,
-                folder.renders,
-                folder.dataset,
-                camera=self.camera,
-                object_path=self.object_path,
-                variants=self.variants,
-                frames=self.frames,
-                test_every=self.test_every,
-                color_space=self.color_space,
-            ),
-            "train": train_command(
-                training,
-                folder.dataset,
-                folder.run,
-                config=self.config,
-                settings=self.settings,
-                device=self.device,
-            ),
-            "import": import_command(
-                training, folder.run, folder.recovered, stage=self.stage, object_path=self.object_path
-            ),
-            "compare": compare_command(training, folder.run, folder.dataset, folder.report),
-        }
 
 
 def render_command(

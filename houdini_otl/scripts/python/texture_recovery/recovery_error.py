@@ -33,10 +33,10 @@ Array = npt.NDArray[np.float64]
 class RecoveryError:
     """What to show; each field is a parameter of the digital asset.
 
-    report: folder of compare_textures, or a file in it. object_path: the true mesh; "" for the stage's only visible one.
-    channel: one of CHANNELS. display: colors per `vertex` or `face`, or the report's `texture`. maximum: the
-    error that is brightest, for colors; 0 for the report's own. column: whose errors, as in the names of the
-    report's files; "" for the first one.
+    report: folder of compare_textures, or a file in it. object_path: the true mesh; "" for the stage's only
+    visible one. channel: one of CHANNELS. display: colors per `vertex` or `face`, or the report's `texture`.
+    maximum: the error that is brightest, for colors; 0 for the report's own. column: whose errors, as in the
+    names of the report's files; "" for the first one.
     """
 
     report: str = ""
