@@ -112,7 +112,16 @@ def compare_columns(
             )
             renders = _copy_renders(side.validation, folder, slugs[name])
             columns.append(
-                Column(name, slugs[name], metrics, channels, renders, _image_metrics(side.validation))
+                Column(
+                    name,
+                    slugs[name],
+                    metrics,
+                    channels,
+                    renders,
+                    _mean_figures(side.validation, "metrics.json"),
+                    _copy_relit(side.relighting, folder, slugs[name]),
+                    _mean_figures(side.relighting, "relighting.json"),
+                )
             )
             save_error_maps(folder / (FILE_NAME if i == 0 else f"errors_{slugs[name]}.npz"), errors)
             file = MARKER if i == 0 else f"metrics_{slugs[name]}.json"
@@ -148,11 +157,28 @@ def _copy_renders(validation: Path | None, report: Path, slug: str) -> list[tupl
     return pairs
 
 
-def _image_metrics(validation: Path | None) -> dict[str, float]:
-    """The means (`psnr`, ...) of a run's `validation/metrics.json`, whatever is there of them."""
-    if validation is None or not (validation / "metrics.json").is_file():
+def _copy_relit(relighting: Path | None, report: Path, slug: str) -> list[tuple[str, str, str]]:
+    """Copies what relight.py rendered into the report; returns (recovered, true, error) by new names."""
+    if relighting is None:
+        return []
+    shots = []
+    for recovered in sorted(relighting.glob("light_*_recovered.png")):
+        shot = recovered.name.removesuffix("_recovered.png")
+        kinds = [f"{shot}_{kind}.png" for kind in ("recovered", "true", "error")]
+        if not all((relighting / kind).is_file() for kind in kinds):
+            continue
+        names = [f"{PICTURES}/{slug}_{kind}" for kind in kinds]
+        for kind, name in zip(kinds, names):
+            shutil.copyfile(relighting / kind, report / name)
+        shots.append((names[0], names[1], names[2]))
+    return shots
+
+
+def _mean_figures(folder: Path | None, file: str) -> dict[str, float]:
+    """The means (`psnr`, ...) of `folder/file`, whatever is there of them."""
+    if folder is None or not (folder / file).is_file():
         return {}
-    mean = read_json_object(validation / "metrics.json").get("mean")
+    mean = read_json_object(folder / file).get("mean")
     if not isinstance(mean, dict):
         return {}
     return {

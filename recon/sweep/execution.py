@@ -15,6 +15,7 @@ from typing import Any
 
 from recon.sweep.plan import Sweep, SweepRun
 from recon.sweep.results import Result, commit, result_file, seconds_of, write_result
+from usd_tools.comparison.sides import RELIGHTING
 from usd_tools.errors import UserError
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -40,10 +41,6 @@ class RunPaths:
     @property
     def report(self) -> Path:
         return self.folder / "report"
-
-    @property
-    def relighting(self) -> Path:
-        return self.folder / "relighting"
 
     @property
     def log(self) -> Path:
@@ -110,11 +107,9 @@ class Execution:
         if self.sweep.config is not None:
             train += ["--config", str(self.sweep.config)]
         train += ["--set", *run.settings(dataset), *self.train_options]
-        sides = [str(paths.training), str(dataset), "--out"]
-        commands = [train, ["usd_tools.compare_textures", *sides, str(paths.report)]]
-        if self.sweep.relight:
-            commands.append(["usd_tools.relight", *sides, str(paths.relighting)])
-        return commands
+        sides = [str(paths.training), str(dataset)]
+        relight = [["usd_tools.relight", *sides]] if self.sweep.relight else []  # for the report to show
+        return [train, *relight, ["usd_tools.compare_textures", *sides, "--out", str(paths.report)]]
 
     def _collect(self, run: SweepRun, paths: RunPaths, dataset: Path, revision: str | None) -> Result:
         record = _read(paths.training / "run.json")
@@ -127,7 +122,7 @@ class Execution:
             run.overrides,
             _read(paths.report / "metrics.json"),
             _read(validation)["mean"] if validation.is_file() else {},
-            _read(paths.relighting / "relighting.json") if self.sweep.relight else None,
+            _read(paths.training / RELIGHTING / "relighting.json") if self.sweep.relight else None,
             None,
             seconds_of(record),
             {

@@ -22,8 +22,8 @@ class Result:
     """What stands in one result file.
 
     overrides: the settings that the sweep asked for, as text. metrics: of compare_textures. views: means over
-    held-out views (psnr, mse, ssim). relighting: means under lights that training never saw, None if not
-    asked for. probe: how far a learnt light is from the true one, None for a known one. seconds: by stage,
+    held-out views (psnr, mse, ssim). relighting: relighting.json of relight.py, None if not asked
+    for. probe: how far a learnt light is from the true one, None for a known one. seconds: by stage,
     and `per_iteration` by stage. about: versions, device, commit and every setting, for those who read the
     file.
     """

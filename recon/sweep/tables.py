@@ -45,6 +45,11 @@ def _metric(key: str, heading: str, form: str = "{:.3f}") -> Figure:
     )
 
 
+def _relit(kind: str, key: str, heading: str, form: str = "{:.3f}") -> Figure:
+    name = f"relit_{key}" if kind == "mean" else f"relit_{kind}_{key}"
+    return Figure(name, heading, form, lambda r: (r.relighting or {}).get(kind, {}).get(key))
+
+
 FIGURES = (
     _metric("roughness_mae", "roughness"),
     _metric("metallic_mae", "metallic"),
@@ -57,9 +62,10 @@ FIGURES = (
     _metric("fscore", "F-score"),
     _metric("coverage", "coverage"),
     Figure("view_psnr", "views, dB", "{:.2f}", lambda r: r.views.get("psnr")),
-    Figure("relit_psnr", "relit, dB", "{:.2f}", lambda r: (r.relighting or {}).get("psnr")),
-    Figure("relit_log_psnr", "relit, log dB", "{:.2f}", lambda r: (r.relighting or {}).get("log_psnr")),
-    Figure("relit_ssim", "relit, SSIM", "{:.4f}", lambda r: (r.relighting or {}).get("ssim")),
+    _relit("mean", "psnr", "relit, dB", "{:.2f}"),
+    _relit("mean", "log_psnr", "relit, log dB", "{:.2f}"),
+    _relit("mean", "ssim", "relit, SSIM"),
+    _relit("aligned", "psnr", "relit, aligned, dB", "{:.2f}"),
     Figure("probe_error", "probe", "{:.3f}", lambda r: (r.probe or {}).get("error")),
     Figure("seconds", "seconds", "{:.0f}", lambda r: r.seconds.get("total")),
     Figure("coarse_ms", "coarse, ms/it", "{:.1f}", lambda r: _milliseconds(r, "coarse")),

@@ -21,7 +21,8 @@ class Column:
 
     name: shown as heading. slug: its part of the pictures' file names. metrics: as in metrics.json.
     channels: which channels have pictures. renders: names in `renders/` of its (render, reference) pairs,
-    relative to the report. image_metrics: of the run's held-out views, empty if not known.
+    relative to the report. image_metrics: of the run's held-out views, empty if not known. relit: names of
+    its (recovered, true, error) pictures under other lights. relit_metrics: their means, empty if not known.
     """
 
     name: str
@@ -30,6 +31,8 @@ class Column:
     channels: Sequence[str]
     renders: Sequence[tuple[str, str]] = ()
     image_metrics: Mapping[str, float] | None = None
+    relit: Sequence[tuple[str, str, str]] = ()
+    relit_metrics: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,7 @@ def write_report(out: Path, title: str, settings: Mapping[str, str], columns: Se
         "</dl>",
         _figures(columns, best),
         *(_channel_section(channel, columns) for channel in columns[0].channels),
+        _relit_section(columns),
         _renders_section(columns),
     ]
     (out / "index.html").write_text(document(title, "".join(parts)), encoding="utf-8", newline="\n")
@@ -160,18 +164,34 @@ def _figures(columns: Sequence[Column], constant: Mapping[str, Any]) -> str:
         rows.append(
             f"<tr><td>{row.label}<small>{row.meaning}</small></td>{cells}<td class=baseline>{plain}</td></tr>"
         )
-    held_out = [column for column in columns if column.image_metrics]
-    if held_out:
-        values = [(column.image_metrics or {}).get("psnr") for column in columns]
-        cells = "".join(f"<td>{'–' if value is None else f'{value:.2f} dB'}</td>" for value in values)
-        note = "on held-out views; wrong materials can win here"
-        rows.append(f"<tr><td>Image PSNR<small>{note}</small></td>{cells}<td class=baseline>–</td></tr>")
+    rows.append(
+        _psnr_row(
+            "Relit PSNR",
+            "under lights that training never saw; wrong materials lose here",
+            [column.relit_metrics for column in columns],
+        )
+    )
+    rows.append(
+        _psnr_row(
+            "Image PSNR",
+            "on held-out views; wrong materials can win here",
+            [column.image_metrics for column in columns],
+        )
+    )
     return (
         "<h2>Figures</h2><p>Measured on what the training cameras see. The last column is the best material "
         "without any texture: a map that is no better has recovered nothing.</p>"
         f"<div class=scroll><table class=figures><thead><tr><th></th>{head}<th>flat guess</th></tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table></div>" + _hole_note(columns)
     )
+
+
+def _psnr_row(label: str, note: str, figures: Sequence[Mapping[str, float] | None]) -> str:
+    if not any(figures):
+        return ""
+    values = [(one or {}).get("psnr") for one in figures]
+    cells = "".join(f"<td>{'–' if value is None else f'{value:.2f} dB'}</td>" for value in values)
+    return f"<tr><td>{label}<small>{note}</small></td>{cells}<td class=baseline>–</td></tr>"
 
 
 def _hole_note(columns: Sequence[Column]) -> str:
@@ -207,6 +227,26 @@ def _channel_section(channel: str, columns: Sequence[Column]) -> str:
         f'<table class=pictures style="--across:{2 * len(columns) + 1}">'
         f"<thead><tr><th></th>{head}<th>true</th>{errors}</tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table></div><p>{legend}</p>"
+    )
+
+
+def _relit_section(columns: Sequence[Column]) -> str:
+    columns = [column for column in columns if column.relit]
+    if not columns:
+        return ""
+    named = len(columns) > 1
+    head = "".join(f"<th>recovered{f' ({escape(column.name)})' if named else ''}</th>" for column in columns)
+    errors = "".join(f"<th>error{f' ({escape(column.name)})' if named else ''}</th>" for column in columns)
+    rows = []
+    for shots in zip(*(column.relit for column in columns)):
+        pictures = [*(shot[0] for shot in shots), shots[0][1], *(shot[2] for shot in shots)]
+        cells = "".join(f"<td>{linked_image(name, 'under another light')}</td>" for name in pictures)
+        rows.append(f"<tr>{cells}</tr>")
+    return (
+        "<h2>Under other lights</h2><p>Both path traced in studios that the training never saw. A material "
+        "that only looked right in its own light gives itself away here.</p>"
+        f'<div class=scroll><table class=pictures style="--across:{2 * len(columns) + 1}">'
+        f"<thead><tr>{head}<th>true</th>{errors}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 

@@ -16,10 +16,13 @@ from numpy.typing import NDArray
 
 from usd_tools.comparison.asset import Asset, load_asset
 from usd_tools.comparison.stage_cameras import read_stage_cameras
-from usd_tools.comparison.visibility import TrainingCameras, read_training_cameras
+from usd_tools.comparison.visibility import TrainingCameras, read_cameras, read_training_cameras
 from usd_tools.errors import UserError
 
 _STAGE_SUFFIXES = {".usd", ".usda", ".usdc", ".usdz"}
+
+RELIGHTING = "relighting"
+"""The folder in a run where relight.py puts its results."""
 
 # How far two `stage_to_dataset` may differ (they are stored as text) and still count as the same frame.
 _SAME_FRAME = 1e-6
@@ -30,14 +33,17 @@ class Side:
     """One side of a comparison.
 
     asset: in a dataset frame; stage_to_dataset: (4, 4), which one, None if not known.
-    cameras: the training cameras, None where there are none.
-    validation: a run's folder of held-out renders, None for anything else.
+    cameras, held_out: the training cameras and those kept from training, None where there are none.
+    validation, relighting: a run's folders of held-out renders and of what relight.py wrote, None for
+    anything else.
     """
 
     asset: Asset
     stage_to_dataset: NDArray[np.float64] | None
     cameras: TrainingCameras | None = None
+    held_out: TrainingCameras | None = None
     validation: Path | None = None
+    relighting: Path | None = None
 
 
 def load_truth(path: Path, stage_object: str | None = None, variants: Sequence[str] = ()) -> Side:
@@ -55,7 +61,13 @@ def load_truth(path: Path, stage_object: str | None = None, variants: Sequence[s
         raise UserError(f"{path}: has no ground_truth/mesh.obj; write the dataset without --no-ground-truth")
     transforms = path / "transforms_train.json"
     cameras = read_training_cameras(transforms) if transforms.exists() else None
-    return Side(load_asset(path / "ground_truth"), _stage_to_dataset(path / "dataset.json"), cameras)
+    held_out = path / "transforms_test.json"
+    return Side(
+        load_asset(path / "ground_truth"),
+        _stage_to_dataset(path / "dataset.json"),
+        cameras,
+        held_out=(read_cameras(held_out) if held_out.exists() else None) or None,
+    )
 
 
 def load_recovered(path: Path) -> Side:
@@ -71,11 +83,12 @@ def load_recovered(path: Path) -> Side:
     _require_finished(path)
     if not (path / "mesh" / "mesh.obj").is_file():
         raise UserError(f"{path}: has no mesh/mesh.obj; expected the output folder of a finished recon.train")
-    validation = path / "validation"
+    validation, relighting = path / "validation", path / RELIGHTING
     return Side(
         load_asset(path / "mesh"),
         _stage_to_dataset(path / "dataset.json"),
         validation=validation if validation.is_dir() else None,
+        relighting=relighting if relighting.is_dir() else None,
     )
 
 

@@ -35,7 +35,15 @@ class TrainingCameras:
 
 
 def read_training_cameras(path: Path) -> TrainingCameras:
-    """The cameras of a `transforms_train.json` (NeRF convention, Z-up world).
+    """As `read_cameras`; raises UserError also where there is no frame."""
+    cameras = read_cameras(path)
+    if not len(cameras):
+        raise UserError(f"{path}: holds no training frames; write the dataset again with usd_to_llff.py")
+    return cameras
+
+
+def read_cameras(path: Path) -> TrainingCameras:
+    """The cameras of a `transforms_train.json` or `transforms_test.json` (NeRF convention, Z-up world).
 
     Raises UserError, naming what is missing, if the file is not such a one.
     """
@@ -55,14 +63,11 @@ def read_training_cameras(path: Path) -> TrainingCameras:
                 [focal, values.get("fl_y", focal), values.get("cx", width / 2), values.get("cy", height / 2)]
             )
             sizes.append([width, height])
-        cameras = TrainingCameras(np.array(poses), np.array(intrinsics, np.float64), np.array(sizes))
+        return TrainingCameras(np.array(poses), np.array(intrinsics, np.float64), np.array(sizes))
     except KeyError as error:
         raise UserError(f"{path}: has no {error}; write the dataset again with usd_to_llff.py") from None
     except (ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: not a camera file ({error}); write the dataset again") from None
-    if not len(cameras):
-        raise UserError(f"{path}: holds no training frames; write the dataset again with usd_to_llff.py")
-    return cameras
 
 
 def visible(surface: Surface, points: SurfacePoints, cameras: TrainingCameras | None) -> NDArray[np.bool_]:
