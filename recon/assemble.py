@@ -12,12 +12,14 @@ from recon.config import EncoderSettings as ConfiguredEncoder
 from recon.data.dataset import load_probe
 from recon.data.views import Views
 from recon.geometry.dmtet import DMTet
+from recon.geometry.mesh import Mesh
 from recon.geometry.tet_grid import build_tet_grid
 from recon.light.environment import EnvironmentLight
 from recon.light.fg_table import fg_table
 from recon.losses import CompositeLoss
-from recon.material.channels import ChannelSettings
+from recon.material.channels import Channels, ChannelSettings
 from recon.material.field import EncoderSettings, JointField, MaterialField, SplitField
+from recon.material.texture_maps import TextureMaps, initial_maps
 from recon.mesh_views import ReferenceMesh
 from recon.objectives import JointObjective, Objective, SplitObjective
 from recon.render.interface import Rasterizer
@@ -25,7 +27,9 @@ from recon.render.render_views import LossRoutes
 from recon.stages.coarse import CoarseSettings
 from recon.stages.coarse_scene import CoarseScene
 from recon.stages.fine import FineSettings
+from recon.stages.fine_scene import FineScene
 from recon.stages.regularization import SmoothnessSettings
+from recon.stages.run_stage import TrainingSetup
 
 # The visual hull changes little with more silhouettes; views that are rendered on the fly are thousands.
 _HULL_VIEWS = 100
@@ -80,6 +84,22 @@ def make_objective(config: Config) -> Objective:
     )
 
 
+def make_setup(
+    config: Config, dataset: Path, views: Views, rasterizer: Rasterizer, device: torch.device
+) -> TrainingSetup:
+    """What both stages share: the views to learn from, the light, the renderer and the losses."""
+    return TrainingSetup(
+        views,
+        make_light(config, dataset, device),
+        fg_table(device=device),
+        rasterizer,
+        make_objective(config),
+        batch=min(config.train.batch, len(views)),
+        samples=config.train.samples,
+        seed=config.seed,
+    )
+
+
 def make_coarse_scene(
     config: Config, views: Views, device: torch.device, networks: str = "warp"
 ) -> CoarseScene:
@@ -112,6 +132,18 @@ def make_field(config: Config, bounds: torch.Tensor, networks: str = "warp") -> 
     return SplitField(
         bounds, encoder_a, encoder_b, channels, **learnt, generator=generator, make_network=make_network
     )
+
+
+def make_fine_scene(config: Config, mesh: Mesh, start: Channels | None, device: torch.device) -> FineScene:
+    """An unwrapped `mesh` with the maps `start`, or uniform ones; an artist's mesh stays as it is."""
+    resolution, settings = config.textures.resolution, channel_settings(config)
+    maps = TextureMaps(
+        start or initial_maps(resolution, resolution, settings, device),
+        settings,
+        learn_normal=config.material.normal,
+        learn_occlusion=config.material.occlusion,
+    )
+    return FineScene(mesh, maps, movable=config.geometry.mesh is None).to(device)
 
 
 def channel_settings(config: Config) -> ChannelSettings:

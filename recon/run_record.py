@@ -17,8 +17,8 @@ import torch
 from recon.run_folder import write_json
 
 _PACKAGES = (
-    "separate-and-specialize", "torch", "numpy", "warp-lang", "nvdiffrast", "xatlas", "usd-core", "OpenEXR",
-    "safetensors",
+    "separate-and-specialize", "torch", "numpy", "warp-lang", "nvdiffrast", "tinycudann", "xatlas",
+    "usd-core", "OpenEXR", "safetensors",
 )  # fmt: skip
 
 

@@ -19,13 +19,12 @@ from pathlib import Path
 import torch
 
 from recon.assemble import (
-    channel_settings,
     coarse_settings,
     fine_settings,
     make_coarse_scene,
-    make_light,
+    make_fine_scene,
     make_mesh_views,
-    make_objective,
+    make_setup,
 )
 from recon.backend import BACKENDS, DEVICES, choose_backend, choose_device
 from recon.checkpoints import Checkpoint, Checkpoints
@@ -37,11 +36,9 @@ from recon.export import export_asset
 from recon.geometry.known_mesh import load_known_mesh
 from recon.geometry.mesh import Mesh
 from recon.geometry.unwrap import unwrap
-from recon.light.fg_table import fg_table
 from recon.material.bake import bake_field
 from recon.material.channels import Channels
 from recon.material.hash_grid_kernels import hash_grid_kernels
-from recon.material.texture_maps import TextureMaps, initial_maps
 from recon.run_folder import DONE, RunFolder
 from recon.run_log import logging_to
 from recon.run_record import RunRecord
@@ -80,13 +77,14 @@ class Training:
         torch.manual_seed(self.config.seed)
         with self.record.stage("compile"):
             material = self.config.material
-            features = {material.encoder(branch).hash_features for branch in (None, "a", "b")}
+            used = (None, "a", "b") if self.backend.networks == "warp" else ()
+            features = {material.encoder(branch).hash_features for branch in used}
             generated = [kernel for count in features for kernel in hash_grid_kernels(count).all]
             seconds = compile_kernels(self.device, generated)
         _LOG.info("kernels ready in %.1f s (compiled at the first run, then cached)", seconds)
         with self.record.stage("load"):
             views, held_out = self._load_views()
-            setup = self._make_setup(views)
+            setup = make_setup(self.config, self.dataset, views, self.backend.rasterizer, self.device)
             setup.prefiltered_light()  # a known light is prefiltered here, once, and not in a timed step
         found = self.checkpoints.latest() if resume else None
         if found is not None:
@@ -120,19 +118,6 @@ class Training:
         _LOG.info("%d training and %d held-out views of %s pixels", len(views), len(held_out), size)
         return views, held_out
 
-    def _make_setup(self, views: Views) -> TrainingSetup:
-        train = self.config.train
-        return TrainingSetup(
-            views,
-            make_light(self.config, self.dataset, self.device),
-            fg_table(device=self.device),
-            self.backend.rasterizer,
-            make_objective(self.config),
-            batch=min(train.batch, len(views)),
-            samples=train.samples,
-            seed=self.config.seed,
-        )
-
     def _learn_coarse(self, setup: TrainingSetup, found: Checkpoint | None) -> CoarseScene:
         with self.record.stage("start"):
             scene = make_coarse_scene(self.config, setup.views, self.device, self.backend.networks)
@@ -159,16 +144,7 @@ class Training:
         return self._fine_scene(Mesh(**tensors), None)
 
     def _fine_scene(self, mesh: Mesh, start: Channels | None) -> FineScene:
-        """A fine scene on `mesh`, with the maps `start` or uniform ones."""
-        resolution, settings = self.config.textures.resolution, channel_settings(self.config)
-        maps = TextureMaps(
-            start or initial_maps(resolution, resolution, settings, self.device),
-            settings,
-            learn_normal=self.config.material.normal,
-            learn_occlusion=self.config.material.occlusion,
-        )
-        movable = self.config.geometry.mesh is None
-        return FineScene(mesh, maps, movable=movable).to(self.device)
+        return make_fine_scene(self.config, mesh, start, self.device)
 
     def _learn_fine(self, scene: FineScene, setup: TrainingSetup, found: Checkpoint | None) -> None:
         if scene.offsets.requires_grad and found is None:
