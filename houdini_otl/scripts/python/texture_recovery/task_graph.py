@@ -4,7 +4,7 @@
 
 `assets`, `frames` and `settings` are wedges, so one task renders some frames of one asset, one converts an
 asset, and one trains an asset with one choice of settings. Every step is a Generic Generator with a command
-line, so whatever scheduler the network has runs it: local, HQueue, Deadline, Tractor. The farm's machines need
+line, so whatever scheduler the network has runs it: local, HQueue, Deadline, Tractor. The farm needs
 the clone, the training Python and the folder at the same paths.
 """
 
