@@ -168,6 +168,8 @@ class OpNode(Node):
         force_valid_node_name: bool = False,
     ) -> OpNode:
         path = f"{self._path}/{node_name or node_type_name}"
+        while path in _session.nodes:
+            path += "1"
         if node_type_name == "usd_rop":
             return LopNode(path, node_type_name, _ROP_PARMS)
         if node_type_name == "sceneimport":

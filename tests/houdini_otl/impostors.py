@@ -1,0 +1,93 @@
+"""Programs that pass for husk and for the training Python, as scripts on disk. POSIX only."""
+
+from __future__ import annotations
+
+import stat
+import sys
+from pathlib import Path
+
+HUSK = """#!{python}
+import sys, time
+from pathlib import Path
+arguments = sys.argv[1:]
+with Path({log!r}).open("a") as log:
+    log.write("\\t".join(arguments) + "\\n")
+if {mode!r} == "hang":
+    Path({log!r}).with_name("hangs").touch()
+    time.sleep(60)
+value = {{flag: arguments[arguments.index(flag) + 1] for flag in ("-f", "-n", "-i", "-o")}}
+for index in range(int(value["-n"])):
+    if {mode!r} == "render":
+        path = Path(value["-o"] % (int(value["-f"]) + index * int(value["-i"])))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(Path({picture!r}).read_bytes())
+print("No licenses could be found to run this application.")
+"""
+
+TRAINING_PYTHON = """#!{python}
+import json, os, shutil, sys, time
+from datetime import datetime, timezone
+from pathlib import Path
+arguments = sys.argv[1:]
+with Path({log!r}).open("a") as log:
+    log.write("\\t".join(arguments) + "\\n")
+if "recon.train" not in arguments and not any("compare_textures" in word for word in arguments):
+    os.execv({python!r}, [{python!r}, *arguments])
+out = Path(arguments[arguments.index("--out") + 1])
+out.mkdir(parents=True, exist_ok=True)
+if "recon.train" not in arguments:
+    (out / "index.html").write_text("<title>report</title>")
+    sys.exit(0)
+
+def report(stage, iteration, total, error=None):
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    content = dict(stage=stage, iteration=iteration, total=total, pid=os.getpid(), error=error, time=now)
+    (out / "status.json").write_text(json.dumps(content))
+
+report("starting", 0, 0)
+if {mode!r} == "refuse":
+    print("error: --set train.btach: no such key; did you mean train.batch?", file=sys.stderr)
+    sys.exit(2)
+if {mode!r} == "work" and "--resume" not in arguments:
+    dataset = Path(arguments[arguments.index("--data") + 1])
+    shutil.copy(dataset / "dataset.json", out)
+    (out / "config.yaml").write_text("light:\\n  mode: known\\n")
+    try:
+        report("coarse", 3, 10)
+        time.sleep(60)
+    except KeyboardInterrupt:
+        report("coarse", 4, 10, "KeyboardInterrupt")
+        sys.exit(130)
+shutil.copytree(out.parent / "dataset" / "ground_truth", out / "mesh", dirs_exist_ok=True)
+report("done", 1, 1)
+"""
+
+
+def install_husk(houdini: Path, picture: Path, mode: str = "render") -> Path:
+    """Puts a husk into `houdini`/bin; returns the log of its command lines.
+
+    picture: what every frame becomes. mode: `render`, `fail` (writes nothing and exits with 0), or `hang`.
+    """
+    log = houdini / "husk.log"
+    _write(
+        houdini / "bin" / "husk",
+        HUSK.format(python=sys.executable, log=str(log), picture=str(picture), mode=mode),
+    )
+    return log
+
+
+def install_training_python(folder: Path, mode: str = "work") -> tuple[Path, Path]:
+    """A Python that runs everything but training and comparison for real; its path and its log.
+
+    mode: `work` trains until it is interrupted, and to the end when it resumes; `refuse` ends with an error.
+    """
+    log = folder / "python.log"
+    python = folder / "python"
+    _write(python, TRAINING_PYTHON.format(python=sys.executable, log=str(log), mode=mode))
+    return python, log
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
