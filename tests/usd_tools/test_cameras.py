@@ -1,113 +1,11 @@
-"""Poses and intrinsics: what USD's own frustum projects, the written dataset projects to the same pixel."""
-
-import json
-import math
+"""Lenses and poses by themselves; test_projection.py has them together, against USD's own frustum."""
 
 import numpy as np
 import pytest
-from pxr import Gf, Usd, UsdGeom
+from pxr import Gf, Sdf, Usd, UsdGeom
 
-from tests.usd_tools.stages import define_sphere
 from usd_tools.cameras import Lens, camera_to_world, conformed_aperture, read_lens
-from usd_tools.dataset import write_transforms
 from usd_tools.errors import UserError
-from usd_tools.plan_dataset import Request, plan_dataset
-
-WIDTH, HEIGHT = 640, 480
-
-
-def random_rotation(random):
-    axis = random.normal(size=3)
-    return Gf.Rotation(Gf.Vec3d(*axis), random.uniform(-180, 180))
-
-
-def random_stage(folder, seed, up_axis):
-    """A turning sphere below a scaled group, a moving camera with offsets below a scaled group."""
-    random = np.random.default_rng(seed)
-    stage = Usd.Stage.CreateNew(str(folder / "scene.usda"))
-    UsdGeom.SetStageUpAxis(stage, up_axis)
-    stage.SetStartTimeCode(1)
-    stage.SetEndTimeCode(3)
-    center = Gf.Vec3d(*random.uniform(-5, 5, 3))
-    group = UsdGeom.Xform.Define(stage, "/group")
-    sphere = define_sphere(stage, "/group/sphere")
-    # The turn stands outside the scale, as in a turntable: inside it would shear the object.
-    turntable = group.AddTransformOp()
-    rest = Gf.Matrix4d(1)
-    rest.SetScale(Gf.Vec3d(*random.uniform(0.5, 2, 3)) * (-1 if seed % 2 else 1))
-    for frame in (1, 2, 3):
-        turn = Gf.Matrix4d().SetRotate(random_rotation(random))
-        turntable.Set(rest * turn * Gf.Matrix4d().SetTranslate(center), frame)
-    rig = UsdGeom.Xform.Define(stage, "/rig")
-    rig.AddScaleOp().Set(Gf.Vec3f(0.01 if seed % 3 == 0 else 2.5))
-    camera = UsdGeom.Camera.Define(stage, "/rig/camera")
-    camera.CreateHorizontalApertureAttr(24.0)
-    camera.CreateVerticalApertureAttr(24.0 * HEIGHT / WIDTH)
-    camera.CreateFocalLengthAttr().Set(30.0, 1)
-    camera.GetFocalLengthAttr().Set(50.0, 3)
-    camera.CreateHorizontalApertureOffsetAttr(float(random.uniform(-3, 3)))
-    camera.CreateVerticalApertureOffsetAttr(float(random.uniform(-3, 3)))
-    pose = camera.AddTransformOp()
-    scale = rig.GetLocalTransformation()
-    for frame in (1, 2, 3):
-        direction = Gf.Vec3d(*random.normal(size=3)).GetNormalized()
-        eye = center + direction * random.uniform(6, 9)
-        look = Gf.Matrix4d().SetLookAt(eye, center, Gf.Vec3d(*random.normal(size=3))).GetInverse()
-        local = look * scale.GetInverse()
-        # The rig's scale moves the camera; its own rotation may stay clean or carry the inverse scale.
-        if seed % 2:
-            local = look.RemoveScaleShear()
-            local.SetTranslateOnly(scale.GetInverse().Transform(eye))
-        pose.Set(local, frame)
-    stage.Save()
-    return stage, sphere, camera
-
-
-@pytest.mark.parametrize("up_axis", ["Y", "Z"])
-@pytest.mark.parametrize("seed", range(5))
-def test_dataset_projects_as_usd_does(tmp_path, seed, up_axis):
-    _stage, sphere, camera = random_stage(tmp_path, seed, up_axis)
-    (tmp_path / "renders").mkdir()
-    for frame in (1, 2, 3):
-        (tmp_path / "renders" / f"r.{frame}.exr").touch()
-    job = plan_dataset(
-        Request(str(tmp_path / "scene.usda"), images=str(tmp_path / "renders"), ground_truth=False)
-    )
-    write_transforms(tmp_path / "t.json", job.frames, WIDTH, HEIGHT, job.frames[0])
-    transforms = json.loads((tmp_path / "t.json").read_text())
-    assert [entry["file_path"] for entry in transforms["frames"]] == [
-        f"./rgba/frame_{i:04d}" for i in (1, 2, 3)
-    ]
-
-    points = np.array(sphere.GetPointsAttr().Get(), np.float64)
-    held = np.array(UsdGeom.Xformable(sphere).ComputeLocalToWorldTransform(1)).T
-    similarity = np.array(job.description["stage_to_dataset"])
-    homogeneous = np.concatenate([points, np.ones((len(points), 1))], axis=1).T
-    x, y, z, _ = similarity @ held @ homogeneous
-    in_transforms_world = np.stack([x, -z, y, np.ones_like(x)])
-    for frame, entry in zip((1, 2, 3), transforms["frames"]):
-        frustum = camera.GetCamera(frame).frustum
-        world = UsdGeom.Xformable(sphere).ComputeLocalToWorldTransform(frame)
-        project = world * frustum.ComputeViewMatrix() * frustum.ComputeProjectionMatrix()
-        ndc = np.array([project.Transform(Gf.Vec3d(*point)) for point in points])
-        expected = np.stack([(ndc[:, 0] + 1) / 2 * WIDTH, (1 - ndc[:, 1]) / 2 * HEIGHT], axis=1)
-
-        pose = np.array(entry["transform_matrix"])
-        np.testing.assert_allclose(pose[:3, :3] @ pose[:3, :3].T, np.eye(3), atol=1e-9)
-        assert np.linalg.det(pose[:3, :3]) == pytest.approx(1)
-        right, up, back, _ = np.linalg.inv(pose) @ in_transforms_world
-        figures = {**transforms, **entry}
-        found = np.stack(
-            [
-                figures["cx"] + figures["fl_x"] * right / -back,
-                figures["cy"] - figures["fl_y"] * up / -back,
-            ],
-            axis=1,
-        )
-        np.testing.assert_allclose(found, expected, atol=1e-4)
-        assert figures["camera_angle_x"] == pytest.approx(2 * math.atan(WIDTH / 2 / figures["fl_x"]))
-    assert "fl_x" in transforms["frames"][1], "focal animation must give figures per frame"
-
 
 @pytest.mark.parametrize(
     "policy, aspect, expected",
@@ -129,6 +27,18 @@ def test_centered_lens():
     assert Lens(50, 25, 25).intrinsics(100, 100) == pytest.approx((200, 200, 50, 50))
 
 
+def test_pixels_that_are_not_square():
+    """Pixels twice as wide as high make a square picture show an aperture of 2:1."""
+    assert Lens(50, 40, 20, pixel_aspect=2.0).intrinsics(100, 100) == pytest.approx((125, 250, 50, 50))
+    fitted = Lens(50, 40, 20, policy="adjustPixelAspectRatio", pixel_aspect=7.0)
+    assert fitted.intrinsics(100, 100) == pytest.approx((125, 250, 50, 50))
+
+
+def test_offsets_keep_their_length_when_the_aperture_is_fitted():
+    lens = Lens(50, 20, 20, horizontal_offset=2, vertical_offset=-1)
+    assert lens.intrinsics(200, 100) == pytest.approx((250, 250, 100 - 2 * 5, 50 - 1 * 5))
+
+
 def test_lens_refuses_orthographic_and_degenerate_cameras():
     stage = Usd.Stage.CreateInMemory()
     camera = UsdGeom.Camera.Define(stage, "/camera")
@@ -148,3 +58,22 @@ def test_mirrored_camera_stays_a_rotation():
     camera = UsdGeom.Camera.Define(stage, "/camera")
     camera.AddScaleOp().Set(Gf.Vec3f(-2, 2, 2))
     np.testing.assert_allclose(camera_to_world(camera, 1), np.eye(4), atol=1e-12)
+
+
+def test_blocked_samples_are_told():
+    """USD itself would take the lens's fallback and an identity transform."""
+    stage = Usd.Stage.CreateInMemory()
+    camera = UsdGeom.Camera.Define(stage, "/rig/camera")
+    camera.GetFocalLengthAttr().Set(20.0, 1)
+    camera.GetFocalLengthAttr().Set(Sdf.ValueBlock(), 2)
+    assert read_lens(camera, 1.5).focal_length == 20
+    with pytest.raises(UserError, match=r"/rig/camera\.focalLength: has no value at frame 2\.5"):
+        read_lens(camera, 2.5)
+    move = UsdGeom.Xform.Define(stage, "/rig").AddTranslateOp()
+    move.Set(Gf.Vec3d(1, 2, 3), 1)
+    move.GetAttr().Set(Sdf.ValueBlock(), 2)
+    np.testing.assert_array_equal(camera_to_world(camera, 1)[:3, 3], [1, 2, 3])
+    with pytest.raises(UserError, match=r"/rig\.xformOp:translate: has no value at frame 2"):
+        camera_to_world(camera, 2)
+    camera.SetResetXformStack(True)
+    np.testing.assert_array_equal(camera_to_world(camera, 2), np.eye(4))
