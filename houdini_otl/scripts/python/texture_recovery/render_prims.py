@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from usd_tools.errors import UserError
-
 ROOT = "/Render/turntable"
 SETTINGS = f"{ROOT}/settings"
 PRODUCT = f"{ROOT}/product"
@@ -52,18 +50,11 @@ def write_render_prims(
 ) -> list[str]:
     """Authors the settings below ROOT and names them as the layer's; returns the prims' paths.
 
-    aovs: of `albedo`, `normal` and `depth`, written beside the beauty. picture: file name, with FRAME_TOKEN
-    where the frame's number belongs.
-
-    Raises:
-        UserError: `engine` is none of Karma's, or `picture` gives all frames one name.
+    engine: one of ENGINES. aovs: of `albedo`, `normal` and `depth`, written beside the beauty. picture: file
+    name, with FRAME_TOKEN where the frame's number belongs.
     """
     from pxr import Gf, Sdf, UsdGeom, UsdRender
 
-    if engine not in ENGINES:
-        raise UserError(f"engine {engine}: expected {' or '.join(ENGINES)}")
-    if len(frames) > 1 and FRAME_TOKEN not in picture:
-        raise UserError(f"picture {picture}: expected {FRAME_TOKEN} in it, for the frame's number")
     for scope in ("/Render", ROOT, f"{ROOT}/vars"):
         if not stage.GetPrimAtPath(scope):
             UsdGeom.Scope.Define(stage, scope)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from texture_recovery import camera_layout
-from texture_recovery.render_prims import write_render_prims
+from texture_recovery.render_prims import ENGINES, FRAME_TOKEN, write_render_prims
 from usd_tools.errors import UserError
 from usd_tools.matrices import Matrix, column_matrix, row_matrix, transform_points
 from usd_tools.normalization import Y_UP_TO_Z_UP, Z_UP_TO_Y_UP
@@ -141,6 +141,9 @@ def _check(turntable: Turntable) -> None:
     require("distance", turntable.distance >= 0, "0 (fit the object) or more")
     require("resolution", min(turntable.resolution) >= 1, "1 x 1 or more")
     require("samples", turntable.samples >= 1, "1 or more")
+    require("engine", turntable.engine in ENGINES, " or ".join(ENGINES))
+    one_file = turntable.frames > 1 and FRAME_TOKEN not in turntable.picture
+    require("picture", not one_file, f"{FRAME_TOKEN} in it, for the frame's number")
 
 
 def _object(stage: Any, turntable: Turntable) -> Any:
@@ -173,18 +176,11 @@ def _define_camera(stage: Any, turntable: Turntable, center: Matrix, radius: flo
     from pxr import Gf, Sdf, UsdGeom
 
     path = turntable.camera_path
-    if not Sdf.Path.IsValidPathString(path) or not Sdf.Path(path).IsAbsoluteRootOrPrimPath() or path == "/":
+    if not (Sdf.Path.IsValidPathString(path) and path.startswith("/") and Sdf.Path(path).IsPrimPath()):
         raise UserError(f"camera {path}: expected a prim path such as /cameras/turntable")
     existing = stage.GetPrimAtPath(path)
     if existing and not existing.GetCustomDataByKey(MARKER):
         raise UserError(f"camera {path}: the stage already has such a prim; name another path")
-    if not existing:
-        for parent in Sdf.Path(path).GetPrefixes()[:-1]:
-            if not stage.GetPrimAtPath(parent):
-                UsdGeom.Scope.Define(stage, parent)
-    camera = UsdGeom.Camera.Define(stage, path)
-    camera.GetPrim().SetCustomDataByKey(MARKER, True)
-
     width, height = turntable.resolution
     shorter = min(width, height)
     half = math.radians(turntable.field_of_view) / 2
@@ -194,6 +190,11 @@ def _define_camera(stage: Any, turntable: Turntable, center: Matrix, radius: flo
             f"distance {distance:g}: the camera would stand within the object, whose radius is {radius:g}; "
             "give more, or 0 to fit it"
         )
+    for parent in Sdf.Path(path).GetPrefixes()[:-1]:
+        if not stage.GetPrimAtPath(parent):
+            UsdGeom.Scope.Define(stage, parent)
+    camera = UsdGeom.Camera.Define(stage, path)
+    camera.GetPrim().SetCustomDataByKey(MARKER, True)
     camera.CreateProjectionAttr(UsdGeom.Tokens.perspective)
     camera.CreateHorizontalApertureAttr(APERTURE * width / shorter)
     camera.CreateVerticalApertureAttr(APERTURE * height / shorter)
