@@ -33,6 +33,8 @@ def run_command(main: Callable[[], int | None]) -> None:
             raise
         where = f"{error.filename}: " if error.filename else ""
         code = _report(f"{where}{error.strerror}: expected a writable place with space; give another path")
+    except MemoryError as error:
+        code = _report(f"out of memory ({error}); give smaller inputs or settings")
     sys.exit(code)
 
 

@@ -106,7 +106,7 @@ def read_exr_picture(path: str | Path) -> ExrPicture:
 
 
 def read_exr_headers(path: str | Path) -> list[dict[str, Any]]:
-    """The header attributes of each part of an EXR; no pixels are read.
+    """The header attributes of each part of an EXR, `channels` as names; no pixels are read.
 
     Raises:
         UserError: the file is missing, no EXR, or claims an absurd size.
@@ -118,7 +118,7 @@ def read_exr_headers(path: str | Path) -> list[dict[str, Any]]:
         raise UserError(f"{path}: no such picture; check the path")
     try:
         with _silenced_libraries(), OpenEXR.File(str(path), header_only=True) as file:
-            headers = [dict(part.header) for part in file.parts]
+            headers = [_plain_header(part.header) for part in file.parts]
     except (RuntimeError, ValueError, TypeError, KeyError, MemoryError) as error:
         raise _unreadable(path, str(error)) from None
     if not headers:
@@ -129,6 +129,11 @@ def read_exr_headers(path: str | Path) -> list[dict[str, Any]]:
             if not (width > 0 and height > 0 and width * height <= LARGEST):
                 raise _unreadable(path, f"its {window} is {width}x{height}")
     return headers
+
+
+def _plain_header(header: Mapping[str, Any]) -> dict[str, Any]:
+    """With names in place of channels: they are texts only when asked for, which fails in corrupt files."""
+    return {**header, "channels": [channel.name for channel in header["channels"]]}
 
 
 def _read_channels(path: Path, count: int) -> list[dict[str, Any]]:
@@ -146,9 +151,9 @@ def _read_channels(path: Path, count: int) -> list[dict[str, Any]]:
 
 def _layers_of(part: int, header: Mapping[str, Any], parts: int) -> list[_Layer]:
     layers: dict[str, dict[str, str]] = {}
-    for channel in header["channels"]:
-        prefix, _, short = channel.name.rpartition(".")
-        layers.setdefault(prefix, {})[short.lower()] = channel.name
+    for name in header["channels"]:
+        prefix, _, short = name.rpartition(".")
+        layers.setdefault(prefix, {})[short.lower()] = name
     # The only part's name says nothing about which of its layers is the color.
     own_name = str(header.get("name", "")) if parts > 1 else ""
     return [

@@ -31,7 +31,8 @@ from usd_tools.materials import INPUTS
 from usd_tools.matrices import Matrix
 from usd_tools.obj import read_obj
 from usd_tools.recovered_layer import Recovered, write_layer, write_layer_over
-from usd_tools.stage import open_stage, usd_reason
+from usd_tools.stage import open_stage
+from usd_tools.usd_errors import usd_reason
 
 log = logging.getLogger(__name__)
 

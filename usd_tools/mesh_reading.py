@@ -62,7 +62,10 @@ def read_mesh(mesh: Any, time: float, uv_primvar: str | None = None) -> ObjMesh:
 def read_triangles(mesh: Any, time: float, uv_primvars: Sequence[str | None]) -> TriangleMesh:
     """As `read_mesh`, with several sets of texture coordinates; the first is the mesh's own."""
     path = str(mesh.GetPath())
-    points = np.array(mesh.GetPointsAttr().Get(time) or [], np.float64).reshape(-1, 3)
+    points = np.array(mesh.GetPointsAttr().Get(time) or [], np.float64)
+    if points.size % 3:
+        raise UserError(f"{path}: its points are no positions; export the mesh again")
+    points = points.reshape(-1, 3)
     counts = np.array(mesh.GetFaceVertexCountsAttr().Get(time) or [], np.int64)
     indices = np.array(mesh.GetFaceVertexIndicesAttr().Get(time) or [], np.int64)
     _check_topology(path, points, counts, indices)

@@ -16,6 +16,8 @@ from usd_tools.files import atomic_file
 # would no longer be finite.
 _LARGEST_COORDINATE = 1e12
 
+_LARGEST_ROW = 1 << 40  # beyond any mesh, and well within 64 bits
+
 # Statement of the .mtl file that names each channel's image; Pr, Pm and norm are the PBR extension that
 # Houdini, Blender and tinyobjloader read.
 _MTL_STATEMENTS = {"albedo": "map_Kd", "roughness": "map_Pr", "metallic": "map_Pm", "normal": "norm"}
@@ -75,14 +77,14 @@ class _Parser:
     def parse(self, lines: Sequence[str]) -> ObjMesh:
         slots = {"v": 0, "vt": 1, "vn": 2}
         number = 0
-        pending = ""
+        pending: list[str] = []
         try:
             for number, raw in enumerate(lines, 1):
-                line = pending + raw if pending else raw
-                if line.endswith("\\"):
-                    pending = line[:-1] + " "
+                if raw.endswith("\\"):
+                    pending.append(raw[:-1])
                     continue
-                pending = ""
+                line = " ".join([*pending, raw]) if pending else raw
+                pending.clear()
                 words = line.partition("#")[0].split()
                 if not words:
                     continue
@@ -123,7 +125,7 @@ class _Parser:
                 index = int(part)
                 # Indices count from 1; negative ones from the latest element backwards.
                 row = index - 1 if index > 0 else counts[slot] + index
-                if index == 0 or row < 0:
+                if index == 0 or row < 0 or row > _LARGEST_ROW:
                     raise self._error(number, f"{self.names[slot]} index {index} is out of range")
                 self.corners[slot].append(row)
         for slot in (1, 2):

@@ -24,6 +24,7 @@ from usd_tools.mesh_reading import read_mesh
 from usd_tools.normalization import pose_to_dataset, rotation_of, stage_to_dataset
 from usd_tools.obj import ObjMesh
 from usd_tools.render_settings import picture_format
+from usd_tools.usd_errors import usd_errors_told
 from usd_tools.winding import is_inside
 
 log = logging.getLogger(__name__)
@@ -58,6 +59,11 @@ def plan_dataset(request: Request) -> DatasetJob:
     Raises:
         UserError: whatever of the stage, the renders or the request does not fit, in one line.
     """
+    with usd_errors_told(request.stage):
+        return _plan(request)
+
+
+def _plan(request: Request) -> DatasetJob:
     stage = stages.open_stage(request.stage, request.variants)
     views: list[View] = []
     if request.images is not None:

@@ -15,7 +15,8 @@ from usd_tools.errors import UserError
 from usd_tools.matrices import Matrix, row_matrix, transform_normals, transform_points, unit
 from usd_tools.normalization import rotation_of
 from usd_tools.obj import ObjMesh
-from usd_tools.stage import active_prims, open_stage, prim_at, usd_reason
+from usd_tools.stage import active_prims, open_stage, prim_at
+from usd_tools.usd_errors import usd_reason
 from usd_tools.usd_preview_surface import define_preview_surface
 
 log = logging.getLogger(__name__)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,16 +11,17 @@ import numpy as np
 from usd_tools.errors import UserError
 from usd_tools.files import is_url
 from usd_tools.matrices import Matrix, column_matrix
+from usd_tools.usd_errors import check_composition, usd_errors_told, usd_silenced
 
 
 def open_stage(path: str | Path, variants: Sequence[str] = ()) -> Any:
     """The composed Usd.Stage at `path`; variant choices (`SET=CHOICE`) go to its session layer only.
 
     Raises:
-        UserError: the file is missing or no USD, or no prim has such a variant.
+        UserError: the file is missing or no USD, refers to itself or a URL, or no prim has such a variant.
     """
     try:
-        from pxr import Tf, Usd
+        from pxr import Usd
     except ImportError as error:
         raise UserError(
             f"USD's Python module pxr is missing ({error}); install usd-core, or run in hython"
@@ -30,21 +30,12 @@ def open_stage(path: str | Path, variants: Sequence[str] = ()) -> Any:
         raise UserError(f"{path}: is a URL; expected a USD file on this machine")
     if not Path(path).is_file():
         raise UserError(f"{path}: no such stage; check the path")
-    try:
+    with usd_errors_told(path), usd_silenced():
         stage = Usd.Stage.Open(str(path))
-    except Tf.ErrorException as error:
-        raise UserError(
-            f"{path}: cannot be read as USD ({usd_reason(error)}); export the stage again"
-        ) from None
-    for variant in variants:
-        _choose_variant(stage, variant)
+        for variant in variants:
+            _choose_variant(stage, variant)
+    check_composition(path, stage)
     return stage
-
-
-def usd_reason(error: Exception) -> str:
-    """The first message of a Tf.ErrorException, without USD's source lines; a full disk brings thousands."""
-    told = re.search(r" : '(.+?)'(?=\s|$)", str(error), re.DOTALL)
-    return " ".join(told[1].split())[:300] if told else "USD gives no reason"
 
 
 def _choose_variant(stage: Any, choice: str) -> None:

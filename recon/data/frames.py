@@ -87,7 +87,7 @@ def numbers(values: object, where: str) -> Matrix:
     """`values` as an array of finite float64."""
     try:
         array = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{where}: expected numbers, got {str(values)[:60]!r}") from error
     if not np.isfinite(array).all():
         raise UserError(f"{where}: holds NaN or Inf; write finite numbers")
@@ -156,8 +156,9 @@ def log_camera_distances(views: Views, label: str) -> None:
 
 def _with_checked_rotation(matrix: Matrix, where: str) -> Matrix:
     rotation = matrix[:3, :3]
-    error = np.abs(rotation @ rotation.T - np.eye(3)).max()
-    if error > 1e-3 or np.linalg.det(rotation) < 0:
+    with np.errstate(over="ignore", invalid="ignore"):
+        error = np.abs(rotation @ rotation.T - np.eye(3)).max()
+    if not error <= 1e-3 or np.linalg.det(rotation) < 0:
         raise UserError(f"{where}: expected a rotation (orthonormal, not mirrored); remove scale and shear")
     return matrix
 

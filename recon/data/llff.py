@@ -32,7 +32,7 @@ def llff_frames(folder: Path, split: str) -> list[Frame]:
 def _read_poses(path: Path) -> Matrix:
     try:
         rows = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # numpy's reader of headers raises nearly everything
         raise UserError(f"{path}: expected a numpy array file ({error})") from error
     if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.shape[1] != 17:
         raise UserError(f"{path}: expected an array of N rows of 17 numbers (3x5 pose, near, far)")

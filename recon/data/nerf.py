@@ -98,8 +98,8 @@ def _intrinsics(settings: dict[str, Any], where: str) -> Intrinsics:
     if all(key in settings for key in ("fl_x", "w", "h")):
         width, height, fx = (_positive(settings[key], f"{where}, {key}") for key in ("w", "h", "fl_x"))
         fy = _positive(settings.get("fl_y", fx), f"{where}, fl_y")
-        cx = float(numbers(settings.get("cx", 0.5 * width), f"{where}, cx").reshape(()))
-        cy = float(numbers(settings.get("cy", 0.5 * height), f"{where}, cy").reshape(()))
+        cx = _number(settings.get("cx", 0.5 * width), f"{where}, cx")
+        cy = _number(settings.get("cy", 0.5 * height), f"{where}, cy")
         return pixel_intrinsics(fx, fy, cx, cy, width, height)
     if "camera_angle_x" not in settings:
         raise UserError(f"{where}: expected camera_angle_x, or fl_x with w and h")
@@ -110,7 +110,14 @@ def _intrinsics(settings: dict[str, Any], where: str) -> Intrinsics:
 
 
 def _positive(value: object, where: str) -> float:
-    array = numbers(value, where)
-    if array.shape != () or array <= 0:
+    number = _number(value, where)
+    if number <= 0:
         raise UserError(f"{where}: expected one number above 0, got {value!r}")
+    return number
+
+
+def _number(value: object, where: str) -> float:
+    array = numbers(value, where)
+    if array.shape != ():
+        raise UserError(f"{where}: expected one number, got {str(value)[:60]!r}")
     return float(array)

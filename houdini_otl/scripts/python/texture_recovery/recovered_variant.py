@@ -8,7 +8,7 @@ from typing import Any
 
 from usd_tools.errors import UserError
 from usd_tools.recovered_layer import ROOT
-from usd_tools.stage import usd_reason
+from usd_tools.usd_errors import usd_reason
 
 ORIGINAL, RECOVERED = "original", "recovered"
 CHOICES = (ORIGINAL, RECOVERED)

@@ -1,0 +1,1 @@
+"""Broken inputs by the hundred: see test_malformed.py."""
