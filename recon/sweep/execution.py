@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from recon.sweep.plan import Sweep, SweepRun
+from recon.sweep.probe_error import probe_error
 from recon.sweep.results import Result, commit, result_file, seconds_of, write_result
 from usd_tools.comparison.sides import RELIGHTING
 from usd_tools.errors import UserError
@@ -41,6 +42,14 @@ class RunPaths:
     @property
     def report(self) -> Path:
         return self.folder / "report"
+
+    @property
+    def probe(self) -> Path:
+        return self.training / "mesh" / "probe.exr"
+
+    @property
+    def alignment(self) -> Path:
+        return self.folder / "alignment.json"
 
     @property
     def log(self) -> Path:
@@ -109,11 +118,21 @@ class Execution:
         train += ["--set", *run.settings(dataset), *self.train_options]
         sides = [str(paths.training), str(dataset)]
         relight = [["usd_tools.relight", *sides]] if self.sweep.relight else []  # for the report to show
-        return [train, *relight, ["usd_tools.compare_textures", *sides, "--out", str(paths.report)]]
+        compare = [["usd_tools.compare_textures", *sides, "--out", str(paths.report)]]
+        return [train, *relight, *compare, *self._align(run, paths, dataset)]
+
+    def _align(self, run: SweepRun, paths: RunPaths, dataset: Path) -> list[list[str]]:
+        """What compares a learnt light with the true one, where that is known."""
+        probe = dataset / "ground_truth" / "probe.exr"
+        if self.sweep.config_of(run, dataset).light.mode != "learnt" or not probe.is_file():
+            return []
+        return [["usd_tools.align_hdri", str(paths.probe), str(probe), "--out", str(paths.alignment)]]
 
     def _collect(self, run: SweepRun, paths: RunPaths, dataset: Path, revision: str | None) -> Result:
         record = _read(paths.training / "run.json")
         config = self.sweep.config_of(run, dataset)
+        true_probe = dataset / "ground_truth" / "probe.exr"
+        aligned = bool(self._align(run, paths, dataset))
         validation = paths.training / "validation" / "metrics.json"
         return Result(
             run.scene,
@@ -123,7 +142,7 @@ class Execution:
             _read(paths.report / "metrics.json"),
             _read(validation)["mean"] if validation.is_file() else {},
             _read(paths.training / RELIGHTING / "relighting.json") if self.sweep.relight else None,
-            None,
+            probe_error(paths.probe, true_probe, _read(paths.alignment)) if aligned else None,
             seconds_of(record),
             {
                 "commit": revision,

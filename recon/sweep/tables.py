@@ -66,7 +66,7 @@ FIGURES = (
     _relit("mean", "log_psnr", "relit, log dB", "{:.2f}"),
     _relit("mean", "ssim", "relit, SSIM"),
     _relit("aligned", "psnr", "relit, aligned, dB", "{:.2f}"),
-    Figure("probe_error", "probe", "{:.3f}", lambda r: (r.probe or {}).get("error")),
+    Figure("probe_error", "probe, stops", "{:.2f}", lambda r: (r.probe or {}).get("error")),
     Figure("seconds", "seconds", "{:.0f}", lambda r: r.seconds.get("total")),
     Figure("coarse_ms", "coarse, ms/it", "{:.1f}", lambda r: _milliseconds(r, "coarse")),
     Figure("fine_ms", "fine, ms/it", "{:.1f}", lambda r: _milliseconds(r, "fine")),
