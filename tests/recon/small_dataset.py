@@ -17,6 +17,21 @@ from tests.recon.render.scenes import orbit_cameras
 from tests.recon.stages.scenes import sphere_mesh, texture_maps
 from usd_tools.images import write_exr
 
+# Settings of a run that takes a second or two.
+TINY = {
+    "train.coarse_iterations": 6,
+    "train.fine_iterations": 6,
+    "train.batch": 2,
+    "train.checkpoint_every": 2,
+    "train.validate_views": 1,
+    "geometry.grid": 10,
+    "material.hash_levels": 4,
+    "material.hash_table_log2": 10,
+    "material.hash_finest": 64,
+    "textures.resolution": 64,
+    "light.resolution": 16,
+}
+
 
 def write_dataset(folder: Path, views: int = 8, size: int = 48) -> Path:
     """`views` training and 2 held-out views of `size` x `size` pixels, with a known light."""

@@ -1,0 +1,94 @@
+"""Training steps by themselves, for measuring: both stages of a config, set up as `recon.train` does."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+
+from recon.assemble import coarse_settings, fine_settings, make_coarse_scene, make_fine_scene, make_setup
+from recon.backend import Backend
+from recon.config import Config, with_values
+from recon.data.dataset import load_views
+from recon.data.views import Views
+from recon.geometry.mesh import Mesh
+from recon.geometry.unwrap import unwrap
+from recon.stages.coarse import coarse_stage
+from recon.stages.coarse_scene import CoarseScene
+from recon.stages.fine import fine_stage
+from recon.stages.fine_scene import FineScene
+from recon.stages.run_stage import Stage, StepResult, TrainingSetup, run_stage
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A stage to step through. scene: what it learns."""
+
+    setup: TrainingSetup
+    stage: Stage
+    scene: CoarseScene | FineScene
+
+
+@dataclass
+class Problems:
+    """Makes the stages of changing configs on one dataset; loaded views are kept by resolution.
+
+    The fine stage's mesh is unwrapped once: its topology does not depend on what is varied.
+    """
+
+    dataset: Path
+    device: torch.device
+    _views: dict[int | None, Views] = field(default_factory=dict)
+    _mesh: Mesh | None = None
+
+    def coarse(self, config: Config, backend: Backend, iterations: int) -> Problem:
+        """The coarse stage from its start on, as a run of `iterations`."""
+        config = with_values(config, {"train.coarse_iterations": iterations})
+        setup = self._setup(config, backend)
+        scene = make_coarse_scene(config, setup.views, self.device, backend.networks)
+        return Problem(setup, coarse_stage(scene, setup.light, coarse_settings(config)), scene)
+
+    def fine(self, config: Config, backend: Backend, iterations: int) -> Problem:
+        """The fine stage on the unwrapped start of the coarse one, with uniform maps."""
+        config = with_values(config, {"train.fine_iterations": iterations})
+        setup = self._setup(config, backend)
+        if self._mesh is None:
+            start = make_coarse_scene(config, setup.views, self.device)
+            self._mesh = unwrap(start.mesh().detach(), config.textures.resolution)
+        scene = make_fine_scene(config, self._mesh, None, self.device)
+        settings = fine_settings(config, scene.uv_per_length())
+        return Problem(setup, fine_stage(scene, setup.light, settings), scene)
+
+    def _setup(self, config: Config, backend: Backend) -> TrainingSetup:
+        resolution = config.train.resolution
+        if resolution not in self._views:
+            self._views[resolution] = load_views(self.dataset, "train", resolution).to(self.device)
+        views = self._views[resolution]
+        setup = make_setup(config, self.dataset, views, backend.rasterizer, self.device)
+        setup.prefiltered_light()
+        return setup
+
+
+def milliseconds_per_step(problem: Problem, warm_up: int, device: torch.device) -> list[float]:
+    """Duration of every step after the first `warm_up` ones.
+
+    On CUDA by events, one between any two steps, read after the last: the steps are not waited for.
+    """
+    events: list[torch.cuda.Event] = []
+    times: list[float] = []
+
+    def mark(result: StepResult) -> None:
+        if device.type == "cuda":
+            events.append(torch.cuda.Event(enable_timing=True))
+            events[-1].record()
+        else:
+            times.append(1000.0 * time.perf_counter())
+
+    run_stage(problem.stage, problem.setup, mark)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        times = [events[0].elapsed_time(event) for event in events]
+    return [later - earlier for earlier, later in pairwise(times[warm_up - 1 :])]

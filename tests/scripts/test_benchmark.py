@@ -1,0 +1,103 @@
+"""Benchmark and profile on a tiny dataset: what they write, and that the figures can be what they say."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import benchmark
+import profile_step
+import pytest
+import torch
+
+from tests.recon.small_dataset import TINY, write_dataset
+from usd_tools.errors import UserError
+
+SETTINGS = [f"{key}={value}" for key, value in TINY.items()]
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory) -> Path:
+    return write_dataset(tmp_path_factory.mktemp("data"), views=4, size=32)
+
+
+def test_benchmark_measures_steps_and_whole_runs(dataset, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(benchmark.AXES, "batches", ("train.batch", (1, 2)))
+    out = tmp_path / "benchmark.json"
+    few = ["--warm-up", "1", "--steps", "3", "--repeat", "2", "--runs", "1", "--models", "split"]
+    where = ["--data", str(dataset), "--out", str(out), "--device", "cpu"]
+    benchmark.main([*where, *few, "--axes", "batches", "--set", *SETTINGS])
+    report = json.loads(out.read_text(encoding="utf-8"))
+    rows = report["steps"]
+    assert [(row["batch"], row["repeat"]) for row in rows] == [(2, 0), (2, 1), (1, 0)]
+    for row in rows:
+        assert (row["backend"], row["model"], row["resolution"]) == ("warp", "split", "32x32")
+        for stage in ("coarse", "fine"):
+            assert 0 < row[stage]["median_ms"] <= row[stage]["slowest_ms"]
+            assert row[stage]["triangles"] > 0 and row[stage]["peak_memory"] is None
+    (run,) = report["runs"]
+    assert set(run["parts_seconds"]) == set(benchmark.RUN_STAGES)
+    assert 0 < sum(run["parts_seconds"].values()) < run["wall_seconds"]
+    assert set(run["ms_per_iteration"]) == {"coarse", "fine"}
+    printed = capsys.readouterr().out
+    assert printed.count("| warp | split |") == 4
+
+
+def test_axes_vary_one_setting_at_a_time():
+    config = benchmark.load_config(None, [])
+    changes = list(benchmark.configurations(config, ["split", "joint"], ["levels", "batches"]))
+    assert changes[:2] == [{"material.model": "split"}, {"material.model": "joint"}]
+    assert {len(change) for change in changes[2:]} == {2}
+    levels = [change["material.hash_levels"] for change in changes if "material.hash_levels" in change]
+    own = config.material.hash_levels
+    assert sorted(levels) == sorted(2 * [value for value in (2, 4, 8, 16) if value != own])
+
+
+def test_benchmark_says_which_run_failed(dataset, tmp_path):
+    options = benchmark.parse(["--data", str(tmp_path / "absent"), "--device", "cpu"])
+    with pytest.raises(UserError, match=r"recon\.train .*exit code 2: .*absent"):
+        benchmark.measure_run(options, "warp", "split")
+    done = subprocess.run(
+        [sys.executable, str(SCRIPTS / "benchmark.py"), "--data", str(dataset), "--steps", "0"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2 and "expected 1 or more" in done.stderr
+
+
+def test_profile_finds_every_part_forward_and_backward(dataset, tmp_path, capsys):
+    out = tmp_path / "profile.json"
+    few = ["--warm-up", "2", "--steps", "2", "--out", str(out)]
+    profile_step.main(["--data", str(dataset), "--device", "cpu", *few, "--set", *SETTINGS])
+    stages = json.loads(out.read_text(encoding="utf-8"))["stages"]
+    assert set(stages) == {"coarse", "fine"}
+    for table in stages.values():
+        rows = {row["part"]: row for row in table["parts"]}
+        assert set(rows) == set(profile_step.PARTS)
+        for part in (profile_step.SURFACE, profile_step.RASTER, profile_step.MATERIAL, "shading", "losses"):
+            assert rows[part]["forward_ms"] > 0, part
+            assert rows[part]["backward_ms"] > 0, part
+        assert rows["optimizer"]["forward_ms"] > 0
+        total = sum(row["forward_ms"] + row["backward_ms"] for row in rows.values())
+        # Python between the operations is nobody's.
+        assert 0.3 * table["step_ms"] < total <= 1.05 * table["step_ms"]
+        rest = rows["rest"]["forward_ms"] + rows["rest"]["backward_ms"]
+        assert rest < 0.5 * total
+    assert "| rasterize, interpolate, antialias |" in capsys.readouterr().out
+
+
+def test_floors_go_through_what_was_measured():
+    floor = profile_step.FLOORS[profile_step.MATERIAL]
+    assert floor.at(16 * 0.5e6) == pytest.approx(3.0) and floor.at(16 * 2.1e6) == pytest.approx(15.0)
+    assert floor.at(0.0) == 0.0 and floor.at(16 * 4.2e6) == pytest.approx(30.0)
+
+
+def test_a_named_part_is_what_it_was(dataset):
+    def double(x: torch.Tensor) -> torch.Tensor:
+        return 2 * x
+
+    assert profile_step.named(double, "losses")(torch.tensor(3.0)) == 6.0
