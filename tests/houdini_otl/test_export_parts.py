@@ -1,0 +1,199 @@
+"""What an export chooses and writes: object, camera, color space, commands, presets, the finished stage."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import types
+import webbrowser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pxr import Sdf, Usd, UsdGeom, UsdLux
+from texture_recovery import ROOT, jobs
+from texture_recovery.export_request import ExportRequest
+from texture_recovery.pipeline_commands import JobFolder, Training
+from texture_recovery.render_color_space import known_color_space, render_color_space
+from texture_recovery.report import open_report
+from texture_recovery.stage_choices import cameras, most_likely, recoverable_objects
+from texture_recovery.stage_export import finish_stage
+from texture_recovery.training_presets import PRESETS, preset_settings
+
+from recon.config import load_config
+from tests.usd_tools.stages import define_sphere, write_scene
+from usd_tools.errors import UserError
+from usd_tools.stage import open_stage
+
+
+def test_visible_meshes_and_all_cameras_can_be_chosen(tmp_path: Path) -> None:
+    def more(stage: Usd.Stage) -> None:
+        define_sphere(stage, "/World/props/cup")
+        hidden = define_sphere(stage, "/World/hidden")
+        UsdGeom.Imageable(hidden).MakeInvisible()
+        UsdGeom.Sphere.Define(stage, "/World/ball")
+        UsdGeom.Camera.Define(stage, "/cameras/side")
+
+    stage = open_stage(write_scene(tmp_path, edit=more).stage)
+    assert sorted(recoverable_objects(stage, 1)) == ["/World/props/cup", "/World/sphere"]
+    assert sorted(cameras(stage)) == ["/World/camera", "/cameras/side"]
+    with pytest.raises(UserError, match="no visible mesh"):
+        recoverable_objects(Usd.Stage.CreateInMemory(), 1)
+
+
+def test_the_selected_object_comes_first() -> None:
+    paths = ["/World/props/cup", "/World/teapot/mesh", "/World/pot"]
+    assert most_likely(paths, ["/World/teapot"]) == 1
+    assert most_likely(paths, ["pot"]) == 2
+    assert most_likely(paths, ["/World/te", "nothing"]) == 0
+    assert most_likely(paths, []) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("ACEScg", "acescg"),
+        ("ACES - ACEScg", "acescg"),
+        ("lin_ap1", "acescg"),
+        ("Linear Rec.709 (sRGB)", "lin_rec709"),
+        ("lin_rec709_scene", "lin_rec709"),
+        ("Utility - Linear - Rec.709", "lin_rec709"),
+    ],
+)
+def test_color_spaces_by_their_names(name: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    space = types.SimpleNamespace(getName=lambda: name)
+    config = types.SimpleNamespace(getColorSpace={"scene_linear": space}.get)
+    module: Any = types.ModuleType("PyOpenColorIO")
+    module.GetCurrentConfig = lambda: config
+    monkeypatch.setitem(sys.modules, "PyOpenColorIO", module)
+    assert render_color_space({"OCIO": "config.ocio"}) == expected
+
+
+def test_color_space_without_configuration_or_its_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "PyOpenColorIO", None)
+    assert render_color_space({}) == "lin_rec709"
+    assert render_color_space({"OCIO": "config.ocio"}) == "acescg"
+    with pytest.raises(UserError, match="Houdini renders in ARRI Wide Gamut"):
+        known_color_space("ARRI Wide Gamut")
+
+
+def request(folder: Path, **changes: Any) -> ExportRequest:
+    values: dict[str, Any] = {
+        "object_path": "/World/sphere",
+        "camera": "/World/camera",
+        "frames": "1:4",
+        **changes,
+    }
+    return ExportRequest(JobFolder(folder), **values)
+
+
+def test_finished_stage_has_turntable_range_and_no_visible_dome(tmp_path: Path) -> None:
+    def show_dome(stage: Usd.Stage) -> None:
+        dome = stage.GetPrimAtPath("/World/dome")
+        dome.CreateAttribute("karma:light:renderlightgeo", Sdf.ValueTypeNames.Bool).Set(True)
+        rect = UsdLux.RectLight.Define(stage, "/World/rect").GetPrim()
+        rect.CreateAttribute("karma:light:renderlightgeo", Sdf.ValueTypeNames.Bool).Set(True)
+
+    wanted = request(tmp_path, camera=None, frames="5:9", resolution=(64, 32))
+    open_stage(write_scene(tmp_path / "scene", edit=show_dome).stage).Export(str(wanted.folder.stage))
+    finish_stage(wanted)
+    stage = open_stage(wanted.folder.stage)
+    assert (stage.GetStartTimeCode(), stage.GetEndTimeCode()) == (5, 9)
+    camera = UsdGeom.Camera(stage.GetPrimAtPath(wanted.camera_path))
+    assert camera.GetTimeSamples() == [5, 6, 7, 8, 9]
+    assert camera.GetHorizontalApertureAttr().Get() == 2 * camera.GetVerticalApertureAttr().Get()
+    assert stage.GetAttributeAtPath("/World/dome.karma:light:renderlightgeo").Get() is False
+    assert stage.GetAttributeAtPath("/World/rect.karma:light:renderlightgeo").Get() is True
+
+
+def test_second_export_is_read_anew(tmp_path: Path) -> None:
+    """Houdini may keep the layer of the first one in memory."""
+    wanted = request(tmp_path)
+    scene = open_stage(write_scene(tmp_path / "scene").stage)
+    scene.Export(str(wanted.folder.stage))
+    held = Sdf.Layer.FindOrOpen(str(wanted.folder.stage))
+    scene.DefinePrim("/World/new")
+    other = tmp_path / "other.usd"
+    scene.Export(str(other))
+    other.replace(wanted.folder.stage)
+    finish_stage(wanted)
+    assert open_stage(wanted.folder.stage).GetPrimAtPath("/World/new")
+    assert held is not None
+
+
+def test_new_turntable_has_consecutive_frames(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="consecutive frames"):
+        _ = request(tmp_path, camera=None, frames="1:9:2").turntable
+    assert request(tmp_path, frames="1:9:2").turntable is None
+
+
+def test_houdinis_own_husk_comes_first() -> None:
+    environment = jobs.husk_environment(
+        {"HFS": "/opt/hfs21", "PATH": "/usr/bin", "PYTHONHOME": "/opt/hfs21/python"}
+    )
+    assert environment["PATH"].split(os.pathsep) == [str(Path("/opt/hfs21/bin")), "/usr/bin"]
+    assert "PYTHONHOME" not in environment
+    assert jobs.husk_environment({"PATH": "/usr/bin"})["PATH"] == "/usr/bin"
+
+
+def dataset(folder: JobFolder, *, truth: bool) -> None:
+    folder.dataset.mkdir(parents=True)
+    probe = "ground_truth/probe.exr" if truth else None
+    (folder.dataset / "dataset.json").write_text(json.dumps({"light_probe": probe}))
+    if truth:
+        (folder.dataset / "ground_truth").mkdir()
+        (folder.dataset / "ground_truth" / "mesh.obj").touch()
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.label)
+def test_presets_are_valid_settings(tmp_path: Path, preset: Any) -> None:
+    folder = JobFolder(tmp_path)
+    dataset(folder, truth=True)
+    values = preset_settings(preset, folder)
+    config = load_config(ROOT / "recon" / "configs" / preset.config if preset.config else None, values)
+    mesh = str(folder.dataset / "ground_truth" / "mesh.obj")
+    assert config.geometry.mesh == (mesh if preset.keep_mesh else None)
+    assert config.light.mode == "known"
+
+
+def test_presets_without_true_textures(tmp_path: Path) -> None:
+    folder = JobFolder(tmp_path)
+    dataset(folder, truth=False)
+    assert preset_settings(PRESETS[0], folder) == ["light.mode=learnt"]
+    with pytest.raises(UserError, match="without true textures; choose a new mesh"):
+        preset_settings(PRESETS[1], folder)
+    with pytest.raises(UserError, match="click Export Dataset first"):
+        preset_settings(PRESETS[0], JobFolder(tmp_path / "other"))
+    (folder.dataset / "dataset.json").write_text("{}")
+    with pytest.raises(UserError, match="export the dataset again"):
+        preset_settings(PRESETS[0], folder)
+
+
+def test_runs_are_put_aside_under_free_names(tmp_path: Path) -> None:
+    folder = JobFolder(tmp_path)
+    for number in (1, 2):
+        folder.run.mkdir()
+        assert jobs.put_run_aside(folder) == tmp_path / f"run_{number}"
+    assert not folder.run.exists()
+
+
+def test_progress_of_rendering_counts_husks_pictures(tmp_path: Path) -> None:
+    folder = JobFolder(tmp_path)
+    job = jobs.export_job(request(tmp_path), Training("python", str(ROOT)), {})
+    (folder.renders / ".husk.x").mkdir(parents=True)
+    for name in (".husk.x/stage.0001.exr", "stage.0002.exr", "other.0001.exr"):
+        (folder.renders / name).touch()
+    assert str(job) == "Export Dataset: rendering, 2 of 4 frames"
+    jobs.remove_earlier_pictures(folder)
+    assert str(job) == "Export Dataset: rendering, 1 of 4 frames"
+    assert (folder.renders / "other.0001.exr").exists()
+
+
+def test_report_needs_a_browser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = JobFolder(tmp_path)
+    folder.report.mkdir()
+    (folder.report / "index.html").touch()
+    monkeypatch.setattr(webbrowser, "open", lambda page: False)
+    with pytest.raises(UserError, match=r"open .*index\.html by hand"):
+        open_report(folder)
