@@ -10,6 +10,7 @@ import numpy as np
 
 from usd_tools.errors import UserError
 from usd_tools.files import is_url
+from usd_tools.looks.materialx_references import compose_materialx
 from usd_tools.matrices import Matrix, column_matrix
 from usd_tools.usd_errors import check_composition, usd_errors_told, usd_silenced
 
@@ -34,7 +35,8 @@ def open_stage(path: str | Path, variants: Sequence[str] = ()) -> Any:
         stage = Usd.Stage.Open(str(path))
         for variant in variants:
             _choose_variant(stage, variant)
-    check_composition(path, stage)
+        composed = compose_materialx(stage)
+    check_composition(path, stage, composed)
     return stage
 
 
@@ -82,6 +84,7 @@ def save_variant_choice(stage: Any, path: Path) -> Path:
     root = stage.GetRootLayer()
     layer = Sdf.Layer.CreateNew(str(path))
     layer.TransferContent(stage.GetSessionLayer())
+    layer.subLayerPaths.clear()  # what `compose_materialx` adds for us, such programs compose themselves
     told = root.pseudoRoot
     for key in told.ListInfoKeys():
         if key not in ("subLayers", "subLayerOffsets"):

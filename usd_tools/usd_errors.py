@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -51,8 +51,10 @@ def usd_silenced() -> Iterator[None]:
         delegate.TakeUncoalescedDiagnostics()  # what is left would be printed when the delegate goes
 
 
-def check_composition(path: str | Path, stage: Any) -> None:
+def check_composition(path: str | Path, stage: Any, composed: Container[str] = ()) -> None:
     """Warns of layers and prims that an open stage names and that are not there.
+
+    composed: paths of prims whose errors were mended.
 
     Raises:
         UserError: layers or prims refer to themselves in a circle, or to a URL.
@@ -67,7 +69,8 @@ def check_composition(path: str | Path, stage: Any) -> None:
             raise UserError(f"{path}: refers to itself ({told}); take the circle out of its layers")
         if any(is_url(asset) for asset in re.findall("@(.+?)@", told)):
             raise UserError(f"{path}: {told} URLs are not opened; bring the file to this machine")
-        missing[told] = None
+        if str(error.rootSite.path) not in composed:
+            missing[told] = None
     for told in list(missing)[:_MOST_WARNINGS]:
         log.warning("%s: %s", path, told)
     if len(missing) > _MOST_WARNINGS:
