@@ -18,6 +18,7 @@ LINTERS = {
     "ruff check": ["ruff", "check", "."],
     "ruff format": ["ruff", "format", "--check", "--quiet", "."],
     "mypy": ["mypy"],
+    "mypy of the Houdini plugin": ["mypy", "--config-file", "houdini_otl/mypy.ini"],
 }
 # Two workers share the cores; more threads in each would only fight over them.
 THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
