@@ -146,6 +146,9 @@ class OpNode(Node):
     def evalParm(self, parm_path: str) -> Any:
         return self._parms[parm_path]._value
 
+    def evalParmTuple(self, parm_path: str) -> tuple[Any, ...]:
+        return tuple(self._parms[parm_path]._value)
+
     def moveToGoodPosition(
         self,
         relative_to_inputs: bool = True,
@@ -193,6 +196,8 @@ class LopNode(OpNode):
     ) -> None:
         super().__init__(path, kind, parms)
         self._stage_at, self._modified = stage_at, modified
+        self._editable: Usd.Stage | None = None  # during the cook
+        self._held: list[Sdf.Layer] = []
 
     def stage(
         self,
@@ -211,6 +216,26 @@ class LopNode(OpNode):
         network = self.parent()
         if isinstance(network, LopNetwork):
             network._displayed = self
+
+    def editableStage(self) -> Usd.Stage | None:
+        """The input's stage below a layer of the node's own, which is the edit target."""
+        if self._editable is None:
+            root = Sdf.Layer.CreateAnonymous("root.usda")
+            active = Sdf.Layer.CreateAnonymous("active.usda")
+            source = self._input
+            below = source.stage().GetRootLayer().identifier if isinstance(source, LopNode) else None
+            root.subLayerPaths = [active.identifier, *([below] if below else [])]
+            self._editable = Usd.Stage.Open(root)
+            self._editable.SetEditTarget(active)
+        return self._editable
+
+    def addSubLayer(self, identifier: str) -> None:
+        if self._editable is None:
+            raise OperationFailed("editableStage was not called before")
+        self._editable.GetRootLayer().subLayerPaths.insert(0, identifier)
+
+    def setLastModifiedPrims(self, primPaths: Sequence[str]) -> None:
+        self._modified = primPaths
 
     def lastModifiedPrims(self) -> tuple[Sdf.Path, ...]:
         return tuple(Sdf.Path(path) for path in self._modified)

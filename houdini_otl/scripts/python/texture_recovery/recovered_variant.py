@@ -53,14 +53,9 @@ def write_recovered(stage: Any, shown: ImportRecovered) -> list[str]:
     for prim, name in _variant_sets(stage):
         prim.GetVariantSet(name).SetVariantSelection(shown.show)
         switched.append(str(prim.GetPath()))
-    if not switched:  # a layer that stands alone, or one that hides the object once and for all
-        recovered = shown.show == RECOVERED
-        for path in _hidden_by(run_layer):
-            _show(stage, path, not recovered)
-            switched.append(path)
-        if stage.GetPrimAtPath(ROOT):
-            _show(stage, ROOT, recovered)
-            switched.append(ROOT)
+    if not switched and stage.GetPrimAtPath(ROOT):  # a layer that was written alone
+        _show(stage, ROOT, shown.show == RECOVERED)
+        switched.append(ROOT)
     if shown.object_path and shown.object_path not in switched:
         _show(stage, shown.object_path, shown.show == ORIGINAL)
         switched.append(shown.object_path)
@@ -94,19 +89,6 @@ def _variant_sets(stage: Any) -> list[tuple[Any, str]]:
             if set(CHOICES) <= set(sets.GetVariantSet(name).GetVariantNames()):
                 found.append((prim, name))
     return found
-
-
-def _hidden_by(layer: Any) -> list[str]:
-    """The prims that `layer` itself hides."""
-    hidden: list[str] = []
-
-    def look(path: Any) -> None:
-        attribute = layer.GetAttributeAtPath(path)
-        if attribute and attribute.name == "visibility" and attribute.default == "invisible":
-            hidden.append(str(path.GetPrimPath()))
-
-    layer.Traverse("/", look)
-    return sorted(hidden)
 
 
 def _show(stage: Any, path: str, visible: bool) -> None:
