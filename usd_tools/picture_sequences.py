@@ -31,7 +31,7 @@ def find_pictures(images: str, option: str = "--images", subframes: bool = False
 
 def _sequence_in(folder: Path, option: str, subframes: bool) -> dict[float, Path]:
     names: dict[tuple[str, ...], list[tuple[list[str], Path]]] = defaultdict(list)
-    number = r"([0-9]+(?:\.[0-9]+$)?)" if subframes else r"([0-9]+)"
+    number = r"([0-9]+(?:\.[0-9]{1,3}$)?)" if subframes else r"([0-9]+)"
     for path in sorted(folder.iterdir()):
         parts = re.split(number, path.stem)  # text, number, text, number, ..., text
         if len(parts) > 1 and path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith("."):

@@ -102,7 +102,7 @@ def _plan(request: Request) -> DatasetJob:
         "up_axis": stages.up_axis(stage),
         "metersPerUnit": stages.meters_per_unit(stage),
         "object": str(prim.GetPath()),
-        "cameras": sorted({frame.camera for frame in frames}),
+        "cameras": list(dict.fromkeys(frame.camera for frame in frames)),
         "variants": list(request.variants),
         "reference_frame": number(start),
         "frames": [

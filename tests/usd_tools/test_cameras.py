@@ -7,6 +7,7 @@ from pxr import Gf, Sdf, Usd, UsdGeom
 from usd_tools.cameras import Lens, camera_to_world, conformed_aperture, read_lens
 from usd_tools.errors import UserError
 
+
 @pytest.mark.parametrize(
     "policy, aspect, expected",
     [

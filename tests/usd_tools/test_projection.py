@@ -74,7 +74,7 @@ def build(folder, scene):
     UsdGeom.SetStageUpAxis(stage, scene["up"])
     UsdGeom.SetStageMetersPerUnit(stage, 1.0 / unit)
     center = random.uniform(-5, 5, 3) * unit
-    # A scale below the turntable, which may mirror; a similarity above it, unless a reset or rest allows more.
+    # A scale below the turntable, which may mirror; a similarity above it, or any scale if reset or at rest.
     top = UsdGeom.Xform.Define(stage, "/set")
     any_scale = scene["reset"] or "object" not in scene["moving"]
     top.AddTransformOp().Set((scaling(1, 2, 3) if any_scale else scaling(1, 1, 1)) * rotation(random))
