@@ -65,35 +65,6 @@ def angle_intrinsics(angle_x: float) -> Intrinsics:
     return of_size
 
 
-def checked_pose(values: object, where: str) -> Matrix:
-    """`values` as a rigid (4, 4) camera-to-world matrix; a (3, 4) one gets its last row."""
-    matrix = numbers(values, where)
-    if matrix.shape == (3, 4):
-        matrix = np.vstack([matrix, [0.0, 0.0, 0.0, 1.0]])
-    if matrix.shape != (4, 4) or not np.allclose(matrix[3], [0, 0, 0, 1], atol=1e-6):
-        raise UserError(f"{where}: expected a 4x4 camera-to-world matrix that ends in 0 0 0 1")
-    return _with_checked_rotation(matrix, where)
-
-
-def checked_rotation(values: object, where: str) -> Matrix:
-    """`values` as a (3, 3) rotation."""
-    matrix = numbers(values, where)
-    if matrix.shape != (3, 3):
-        raise UserError(f"{where}: expected a 3x3 rotation matrix, got shape {matrix.shape}")
-    return _with_checked_rotation(matrix, where)
-
-
-def numbers(values: object, where: str) -> Matrix:
-    """`values` as an array of finite float64."""
-    try:
-        array = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise UserError(f"{where}: expected numbers, got {str(values)[:60]!r}") from error
-    if not np.isfinite(array).all():
-        raise UserError(f"{where}: holds NaN or Inf; write finite numbers")
-    return array
-
-
 def read_views(frames: Sequence[Frame], resolution: int | None, *, needs_background: bool = True) -> Views:
     """Reads and checks the pictures of `frames`, at most `resolution` pixels along the longer side.
 
@@ -152,15 +123,6 @@ def log_camera_distances(views: Views, label: str) -> None:
             label, len(views), views.cameras.width, views.cameras.height,
             float(distance.min()), float(distance.max()),
         )  # fmt: skip
-
-
-def _with_checked_rotation(matrix: Matrix, where: str) -> Matrix:
-    rotation = matrix[:3, :3]
-    with np.errstate(over="ignore", invalid="ignore"):
-        error = np.abs(rotation @ rotation.T - np.eye(3)).max()
-    if not error <= 1e-3 or np.linalg.det(rotation) < 0:
-        raise UserError(f"{where}: expected a rotation (orthonormal, not mirrored); remove scale and shear")
-    return matrix
 
 
 def _target_size(path: Path, width: int, height: int, resolution: int | None) -> tuple[int, int]:

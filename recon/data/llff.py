@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from recon.data.frames import Frame, Matrix, checked_pose, numbers, pixel_intrinsics
+from recon.data.frames import Frame, Matrix, pixel_intrinsics
+from usd_tools.checked_values import checked_pose, numbers
 from usd_tools.errors import UserError
 
 HOLD_OUT_EVERY = 8  # the habit of LLFF and its followers, which have no split of their own

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from recon.data.frames import (
-    Frame,
-    Intrinsics,
-    angle_intrinsics,
-    checked_pose,
-    checked_rotation,
-    numbers,
-    pixel_intrinsics,
-)
+from recon.data.frames import Frame, Intrinsics, angle_intrinsics, pixel_intrinsics
+from usd_tools.checked_values import checked_pose, checked_rotation, one_number, positive, read_json
 from usd_tools.errors import UserError
 from usd_tools.files import inside
 
@@ -67,19 +59,6 @@ def read_transforms(path: Path, *, prefer_hdr: bool = False) -> list[Frame]:
     return frames
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in `path`."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file; the dataset is incomplete") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: expected JSON ({error}); write the dataset again") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: expected a JSON object, got {type(content).__name__}")
-    return content
-
-
 def _picture(folder: Path, entry: dict[str, Any], where: str, prefer_hdr: bool) -> Path:
     hdr = entry.get("hdr_path")
     if prefer_hdr and isinstance(hdr, str):
@@ -96,28 +75,14 @@ def _picture(folder: Path, entry: dict[str, Any], where: str, prefer_hdr: bool) 
 def _intrinsics(settings: dict[str, Any], where: str) -> Intrinsics:
     """From the pixel figures where they are complete, else from the horizontal angle alone."""
     if all(key in settings for key in ("fl_x", "w", "h")):
-        width, height, fx = (_positive(settings[key], f"{where}, {key}") for key in ("w", "h", "fl_x"))
-        fy = _positive(settings.get("fl_y", fx), f"{where}, fl_y")
-        cx = _number(settings.get("cx", 0.5 * width), f"{where}, cx")
-        cy = _number(settings.get("cy", 0.5 * height), f"{where}, cy")
+        width, height, fx = (positive(settings[key], f"{where}, {key}") for key in ("w", "h", "fl_x"))
+        fy = positive(settings.get("fl_y", fx), f"{where}, fl_y")
+        cx = one_number(settings.get("cx", 0.5 * width), f"{where}, cx")
+        cy = one_number(settings.get("cy", 0.5 * height), f"{where}, cy")
         return pixel_intrinsics(fx, fy, cx, cy, width, height)
     if "camera_angle_x" not in settings:
         raise UserError(f"{where}: expected camera_angle_x, or fl_x with w and h")
-    angle = _positive(settings["camera_angle_x"], f"{where}, camera_angle_x")
+    angle = positive(settings["camera_angle_x"], f"{where}, camera_angle_x")
     if angle >= math.pi:
         raise UserError(f"{where}, camera_angle_x: expected radians below pi, got {angle:g}")
     return angle_intrinsics(angle)
-
-
-def _positive(value: object, where: str) -> float:
-    number = _number(value, where)
-    if number <= 0:
-        raise UserError(f"{where}: expected one number above 0, got {value!r}")
-    return number
-
-
-def _number(value: object, where: str) -> float:
-    array = numbers(value, where)
-    if array.shape != ():
-        raise UserError(f"{where}: expected one number, got {str(value)[:60]!r}")
-    return float(array)

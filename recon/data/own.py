@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from recon.data.frames import Frame
-from recon.data.nerf import read_json, read_transforms
+from recon.data.nerf import read_transforms
+from usd_tools.checked_values import read_json
 from usd_tools.errors import UserError
 
 SCHEMA_VERSION = 1
