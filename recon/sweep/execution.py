@@ -82,7 +82,7 @@ class Execution:
         on_done: called after each run with its result, or with None and why it failed. Returns the reasons by
         run's name. An interrupt ends all running commands, which are resumed the next time.
         """
-        processes = _Processes(_environment(self.jobs))
+        processes = Processes(_environment(self.jobs))
         revision = commit()
         failed: dict[str, str] = {}
         with ThreadPoolExecutor(self.jobs) as pool:
@@ -101,7 +101,7 @@ class Execution:
                 raise
         return failed
 
-    def _perform(self, run: SweepRun, processes: _Processes, revision: str | None) -> Result:
+    def _perform(self, run: SweepRun, processes: Processes, revision: str | None) -> Result:
         paths, dataset = self.paths(run), self.datasets[run.scene]
         paths.folder.mkdir(parents=True, exist_ok=True)
         for command in self._commands(run):
@@ -161,7 +161,7 @@ class Execution:
         )
 
 
-class _Processes:
+class Processes:
     """Commands that run now, so that all of them can be ended."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from recon.sweep.__main__ import main
-from recon.sweep.execution import Execution, available_cores
+from recon.sweep.execution import Execution, Processes, RunError, available_cores
 from recon.sweep.plan import SweepRun
 from tests.usd_tools.stages import write_scene
 from usd_tools import usd_to_llff
@@ -128,6 +130,24 @@ def test_collecting_nothing_is_told(tmp_path, sweep_file, capsys):
     (tmp_path / "out/results/ball/seed_0.json").write_text("[]")
     with pytest.raises(UserError, match=r"seed_0\.json: expected a result of recon\.sweep"):
         main([str(sweep_file), "--collect-only", "--out", str(tmp_path / "out")])
+
+
+def test_an_interrupt_ends_what_runs(tmp_path):
+    processes = Processes(dict(os.environ))
+    sleeper = ["timeit", "-n", "1", "-r", "1", "import time; print('asleep', flush=True); time.sleep(60)"]
+    log = tmp_path / "log.txt"
+    with ThreadPoolExecutor(1) as pool:
+        started = time.monotonic()
+        running = pool.submit(processes.run, sleeper, log)
+        while "\nasleep" not in (log.read_text() if log.exists() else ""):
+            assert time.monotonic() - started < 30
+            time.sleep(0.02)
+        processes.end()
+        with pytest.raises(RunError, match="timeit ended with exit code"):
+            running.result(timeout=30)
+    with pytest.raises(RunError, match="interrupted"):
+        processes.run(sleeper, log)
+    assert log.read_text().count("\nasleep") == 1, "nothing starts after an interrupt"
 
 
 def test_cores_are_counted():

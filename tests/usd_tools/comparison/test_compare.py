@@ -264,6 +264,21 @@ def test_chamfer_is_in_half_extents_and_ignores_what_no_camera_sees():
     assert compare(with_core, truth, cameras)["chamfer_l1"] < 1e-5
 
 
+def test_fscore_is_the_harmonic_mean_of_both_shares():
+    # Half-extent 1.5, so surfaces agree within 0.015; plates of areas 3, 1 and 3.
+    large, small, far = quad(3, 1), quad(1, 1, z=0.5), quad(3, 1, z=-0.7)
+    truth = asset(joined(large, small), maps(4))
+    moved = asset(joined(large, quad(1, 1, z=0.5 + 0.014)), maps(4))
+    assert compare(moved, truth)["fscore"] == 1
+    moved = asset(joined(large, quad(1, 1, z=0.5 + 0.016)), maps(4))
+    assert compare(moved, truth)["fscore"] == pytest.approx(0.75, abs=1e-3)
+    extra = compare(asset(joined(large, small, far), maps(4)), truth)
+    precision, recall = 4 / 7, 1.0
+    expected = 2 * precision * recall / (precision + recall)
+    assert extra["fscore"] == pytest.approx(expected, abs=1e-3)
+    assert compare(asset(far, maps(4)), truth)["fscore"] == 0
+
+
 def test_only_what_training_cameras_see_counts():
     plates = joined(quad(z=0.1), quad(z=-0.1, flip=True))
     plates = replace(plates, uvs=np.repeat([[0.25, 0.5], [0.75, 0.5]], 4, axis=0))
