@@ -3,7 +3,9 @@
     python usd_tools/import_materials.py RUN --out FILE.usd[a|c|z] [--stage STAGE --object PRIM]
 
 Alone, the layer holds /Recovered with mesh, look and (where it was learnt) light. With --stage it lies over
-the original stage, which is only referred to, never changed. Needs pxr and numpy only.
+the original stage, which is only referred to, never changed, and a variant set named `source` flips between
+`original` and `recovered`. The look is UsdPreviewSurface and MaterialX (OpenPBR), reading the same pictures.
+After training on a known mesh only the look is new. Needs pxr and numpy only.
 """
 
 from __future__ import annotations
@@ -27,26 +29,34 @@ import numpy as np
 from usd_tools.console import setup_logging
 from usd_tools.errors import UserError, run_command
 from usd_tools.files import atomic_file, atomic_folder
-from usd_tools.materials import INPUTS
 from usd_tools.matrices import Matrix
 from usd_tools.obj import read_obj
 from usd_tools.recovered_layer import Recovered, write_layer, write_layer_over
+from usd_tools.source_variants import VARIANT_SET
 from usd_tools.stage import open_stage
 from usd_tools.usd_errors import usd_reason
 
 log = logging.getLogger(__name__)
+
+CHANNELS = ("albedo", "roughness", "metallic", "occlusion", "normal")
 
 SUFFIXES = (".usd", ".usda", ".usdc", ".usdz")
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where the run's data came from, as its dataset.json tells. object: None where that is unknown."""
+    """Where the run's data came from, as its dataset.json tells.
+
+    object: prim path, None where that is unknown. frame: on which a moving object was held, None for the
+    stage's first. variants: `SET=CHOICE` under which the stage was converted.
+    """
 
     stage_to_dataset: Matrix
     up_axis: str
     meters_per_unit: float
     object: str | None
+    frame: float | None = None
+    variants: tuple[str, ...] = ()
 
 
 def read_origin(run: Path) -> Origin:
@@ -64,6 +74,8 @@ def read_origin(run: Path) -> Origin:
         matrix = np.array(content["stage_to_dataset"], np.float64)
         up_axis, meters = str(content["up_axis"]), float(content["metersPerUnit"])
         object_path = str(content["object"])
+        frame = None if content.get("reference_frame") is None else float(content["reference_frame"])
+        variants = tuple(str(variant) for variant in content.get("variants", ()))
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(
             f"{path}: cannot be read as dataset.json ({error}); restore it from the dataset"
@@ -73,21 +85,38 @@ def read_origin(run: Path) -> Origin:
     )
     if not usable or up_axis not in ("Y", "Z") or not meters > 0:
         raise UserError(f"{path}: its stage_to_dataset, up_axis or metersPerUnit is impossible; restore it")
-    return Origin(matrix, up_axis, meters, object_path)
+    return Origin(matrix, up_axis, meters, object_path, frame, variants)
 
 
-def light_was_learnt(run: Path) -> bool:
-    """Whether the run's config.yaml says `light.mode: learnt`.
+def config_value(run: Path, section: str, key: str) -> str | None:
+    """`section.key` of the run's config.yaml as text; None where it is null or absent.
 
     Houdini's Python has no YAML reader; the resolved config is plain blocks, which two expressions can read.
+
+    Raises:
+        UserError: there is no config.yaml.
     """
     path = run / "config.yaml"
     if not path.is_file():
         raise UserError(f"{path}: is missing; expected a run folder of recon.train")
-    text = path.read_text(encoding="utf-8", errors="replace")
-    block = re.search(r"^light:[ \t]*\n((?:[ \t]+.*\n|[ \t]*\n)*)", text + "\n", re.MULTILINE)
-    mode = re.search(r"^[ \t]+mode:[ \t]*['\"]?(\w+)", block[1], re.MULTILINE) if block else None
-    return mode is not None and mode[1] == "learnt"
+    text = path.read_text(encoding="utf-8", errors="replace") + "\n"
+    block = re.search(rf"^{section}:[ \t]*\n((?:[ \t]+.*\n|[ \t]*\n)*)", text, re.MULTILINE)
+    found = re.search(rf"^[ \t]+{key}:[ \t]*['\"]?([^'\"\n]*)", block[1], re.MULTILINE) if block else None
+    value = found[1].strip() if found else ""
+    return None if value in ("", "null", "~") else value
+
+
+def light_was_learnt(run: Path) -> bool:
+    """Whether the run's config says `light.mode: learnt`."""
+    return config_value(run, "light", "mode") == "learnt"
+
+
+def _settings_of(run: Path) -> dict[str, str]:
+    """What the layer remembers of the run: enough to repeat it."""
+    settings = {"run": run.resolve().name, "config": (run / "config.yaml").read_text("utf-8", "replace")}
+    if (run / "run.json").is_file():
+        settings["versions_and_times"] = (run / "run.json").read_text("utf-8", "replace")
+    return settings
 
 
 def import_run(run: Path, out: Path, stage: Path | None = None, object_path: str | None = None) -> None:
@@ -114,13 +143,22 @@ def import_run(run: Path, out: Path, stage: Path | None = None, object_path: str
         assets = {channel: f"./{name}/{file.name}" for channel, file in files.items()}
         probe = assets.pop("probe", None)
         recovered = Recovered(
-            mesh, assets, probe, origin.stage_to_dataset, origin.up_axis, origin.meters_per_unit
+            mesh,
+            assets,
+            probe,
+            origin.stage_to_dataset,
+            origin.up_axis,
+            origin.meters_per_unit,
+            origin.frame,
+            config_value(run, "geometry", "mesh") is not None,
+            _settings_of(run),
         )
         if stage is None:
             write_layer(layer, recovered)
         else:
             assert object_path is not None, "checked with the stage"
-            write_layer_over(layer, recovered, stage, object_path)
+            root = write_layer_over(layer, recovered, stage, object_path, origin.variants)
+            log.info("%s: holds the result; flip the variant set '%s' above it", root, VARIANT_SET)
 
     name = f"{out.stem}_textures"
     if suffix == ".usdz":
@@ -139,7 +177,7 @@ def _result_files(run: Path) -> dict[str, Path]:
     if not run.is_dir():
         raise UserError(f"{run}: no such run folder; check the path")
     folder = run / "mesh"
-    files = {channel: folder / f"{channel}.png" for channel in INPUTS}
+    files = {channel: folder / f"{channel}.png" for channel in CHANNELS}
     if light_was_learnt(run):
         files["probe"] = folder / "probe.exr"
     missing = [file.name for file in (folder / "mesh.obj", *files.values()) if not file.is_file()]
@@ -181,7 +219,8 @@ def _is_whole(package: Path) -> bool:
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
-        prog="import_materials", description="Write a finished run as a USD layer with UsdPreviewSurface."
+        prog="import_materials",
+        description="Write a finished run as a USD layer with UsdPreviewSurface and MaterialX looks.",
     )
     parser.add_argument("run", metavar="RUN", type=Path, help="run folder of recon.train")
     parser.add_argument(

@@ -1,30 +1,36 @@
-"""The layer that brings a run's result into USD: mesh, look and light below /Recovered, in stage space."""
+"""The layer that brings a run's result into USD: alone below /Recovered, or over the original stage."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from usd_tools.errors import UserError
-from usd_tools.matrices import Matrix, row_matrix, transform_normals, transform_points, unit
+from usd_tools.lights import light_paths
+from usd_tools.matrices import Matrix, row_matrix
 from usd_tools.normalization import rotation_of
 from usd_tools.obj import ObjMesh
-from usd_tools.stage import active_prims, open_stage, prim_at
+from usd_tools.open_pbr_surface import add_open_pbr_surface
+from usd_tools.recovered_mesh import UV_PRIMVAR, copy_transform, define_mesh
+from usd_tools.recovered_place import RecoveredPlace, find_place
+from usd_tools.source_variants import SourceVariants
+from usd_tools.stage import open_stage
 from usd_tools.usd_errors import usd_reason
-from usd_tools.usd_preview_surface import define_preview_surface
+from usd_tools.usd_preview_surface import add_preview_surface
 
 log = logging.getLogger(__name__)
 
 ROOT = "/Recovered"
-MESH = f"{ROOT}/mesh"
-MATERIAL = f"{ROOT}/looks/recovered"
-LIGHT = f"{ROOT}/light"
+"""Where a layer that stands alone holds the result."""
+
+CUSTOM_DATA = "separate_and_specialize"
+"""Key of the run's settings in the customData of the prim that holds the result."""
 
 _STAGE_METADATA = (
     "metersPerUnit",
@@ -41,7 +47,9 @@ class Recovered:
     """A run's result in the dataset frame.
 
     textures: asset path of each channel, as the layer will name it. probe: that of the recovered light, None
-        where the light was known. stage_to_dataset: (4, 4) similarity, column vectors.
+        where the light was known. stage_to_dataset: (4, 4) similarity, column vectors. frame: the one on
+        which stage and dataset frame are related so, None for the stage's first. mesh_is_known: the mesh is
+        the original's own. settings: what to remember of the run, strings and numbers by name.
     """
 
     mesh: ObjMesh
@@ -50,42 +58,71 @@ class Recovered:
     stage_to_dataset: Matrix
     up_axis: str
     meters_per_unit: float
+    frame: float | None = None
+    mesh_is_known: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def mesh_path(root: str = ROOT) -> str:
+    return f"{root}/mesh"
+
+
+def material_path(root: str = ROOT) -> str:
+    return f"{root}/looks/recovered"
+
+
+def light_path(root: str = ROOT) -> str:
+    return f"{root}/light"
 
 
 def write_layer(path: Path, recovered: Recovered) -> None:
     """A layer that stands alone: /Recovered is its default prim. The suffix of `path` decides the format."""
-    from pxr import Usd, UsdGeom
+    from pxr import Usd, UsdGeom, UsdShade
 
     stage = Usd.Stage.CreateNew(str(path))
     UsdGeom.SetStageUpAxis(stage, recovered.up_axis)
     UsdGeom.SetStageMetersPerUnit(stage, recovered.meters_per_unit)
-    stage.SetDefaultPrim(_define(stage, recovered).GetPrim())
+    root = UsdGeom.Xform.Define(stage, ROOT).GetPrim()
+    stage.SetDefaultPrim(root)
+    Usd.ModelAPI(root).SetKind("component")
+    _describe(root, recovered)
+    mesh = define_mesh(stage, mesh_path(), recovered.mesh, _dataset_to_stage(recovered))
+    material = _define_look(stage, ROOT, recovered, UV_PRIMVAR)
+    UsdShade.MaterialBindingAPI.Apply(mesh.GetPrim()).Bind(material)
+    if recovered.probe:
+        _define_light(stage, ROOT, recovered)
     _save(stage, path)
 
 
-def write_layer_over(path: Path, recovered: Recovered, original: str | Path, object_path: str) -> None:
-    """A layer over the stage `original`, whose file stays as it is: the object is hidden, /Recovered added.
+def write_layer_over(
+    path: Path,
+    recovered: Recovered,
+    original: str | Path,
+    object_path: str,
+    variants: Sequence[str] = (),
+) -> str:
+    """A layer over the stage `original`, whose files stay as they are.
+
+    A variant set (see `SourceVariants`) flips between the original object and light and what was recovered of
+    them: a mesh that moves as the original does, or only another look on the original mesh. Returns the path
+    of the prim that holds the result. variants: `SET=CHOICE` of the original's own, chosen in the new layer.
 
     Raises:
-        UserError: `original` cannot be read, has no such object, or already has something at /Recovered.
+        UserError: `original` cannot be read, has no such object, or has a result for it already.
     """
     from pxr import Usd, UsdGeom
 
-    source = open_stage(original)
-    prim = prim_at(source, object_path, "--object")
-    if prim.IsInstanceProxy() or prim.IsInPrototype():
-        raise UserError(
-            f"--object {object_path}: lies inside an instance and cannot be hidden; uninstance it"
-        )
-    if not prim.IsA(UsdGeom.Imageable):
-        raise UserError(
-            f"--object {object_path}: is a {prim.GetTypeName() or 'prim without type'}; expected a mesh"
-        )
-    if source.GetPrimAtPath(ROOT):
-        raise UserError(f"{original}: already has a prim {ROOT}; give the stage without an earlier result")
-    domes = _lights_to_hide(source) if recovered.probe else []
+    source = open_stage(original, variants)
+    frame = source.GetStartTimeCode() if recovered.frame is None else recovered.frame
+    place = find_place(source, object_path, frame)
+    known = recovered.mesh_is_known and _is_same_mesh(place, recovered)
+    lights = light_paths(source) if recovered.probe else []
+    if lights:
+        log.info("the recovered light takes the place of %s", ", ".join(lights))
+
     stage = Usd.Stage.CreateNew(str(path))
     root = stage.GetRootLayer()
+    root.TransferContent(source.GetSessionLayer())  # the variants
     root.subLayerPaths.append(relative_asset(Path(original), path.parent))
     for name in _STAGE_METADATA:
         if source.HasAuthoredMetadata(name):
@@ -94,12 +131,26 @@ def write_layer_over(path: Path, recovered: Recovered, original: str | Path, obj
     UsdGeom.SetStageMetersPerUnit(stage, UsdGeom.GetStageMetersPerUnit(source))
     if source.HasDefaultPrim():
         root.defaultPrim = source.GetRootLayer().defaultPrim
-    for hidden in (object_path, *domes):
-        over = UsdGeom.Imageable(stage.OverridePrim(hidden))
-        over.CreateVisibilityAttr(UsdGeom.Tokens.invisible)
-    stage.GetPrimAtPath(object_path).SetMetadata("comment", f"hidden: {MESH} stands in its place")
-    _define(stage, recovered)
+    for instance in place.instances:
+        stage.OverridePrim(instance).SetInstanceable(False)
+
+    differs = [place.root, place.object, *lights]
+    switch = SourceVariants(stage, differs)
+    with switch.recovered(place.root):
+        _describe(UsdGeom.Xform.Define(stage, place.root).GetPrim(), recovered)
+        material = _define_look(stage, place.root, recovered, place.uv_primvar if known else UV_PRIMVAR)
+        if not known:
+            _define_mesh_in_place(stage, place, recovered, material)
+        if recovered.probe:
+            _define_light(stage, place.root, recovered)
+    if known:
+        with switch.recovered(place.object):
+            _bind_over_the_original(stage, switch.host(place.object), place.object, material)
+    for hidden in lights if known else [place.object, *lights]:
+        with switch.recovered(hidden):
+            _hide(stage, hidden, frame)
     _save(stage, path)
+    return place.root
 
 
 def relative_asset(file: Path, folder: Path) -> str:
@@ -111,71 +162,95 @@ def relative_asset(file: Path, folder: Path) -> str:
     return relative if relative.startswith("../") else f"./{relative}"
 
 
-def _lights_to_hide(stage: Any) -> list[str]:
-    """The original's domes: beside the recovered light they would light everything twice."""
-    domes = [
-        prim for prim in active_prims(stage.GetPseudoRoot()) if prim.GetTypeName().startswith("DomeLight")
-    ]
-    hidden = [str(prim.GetPath()) for prim in domes if not prim.IsInstanceProxy()]
-    if hidden:
-        log.info("the recovered light takes the place of %s, hidden in the new layer", ", ".join(hidden))
-    return hidden
+def _dataset_to_stage(recovered: Recovered) -> Matrix:
+    return np.linalg.inv(recovered.stage_to_dataset).astype(np.float64)
 
 
-def _define(stage: Any, recovered: Recovered) -> Any:
+def _is_same_mesh(place: RecoveredPlace, recovered: Recovered) -> bool:
+    """Whether the recovered maps fit the original prim as it is: same corners, in place and in UV."""
+    same = place.same_mesh(recovered.mesh, _dataset_to_stage(recovered))
+    if not same:
+        log.warning(
+            "%s: is not the mesh that was trained on (other UVs or shape), so that mesh is brought along",
+            place.object,
+        )
+    return same
+
+
+def _describe(prim: Any, recovered: Recovered) -> None:
+    prim.SetCustomDataByKey(CUSTOM_DATA, dict(recovered.settings))
+
+
+def _define_look(stage: Any, root: str, recovered: Recovered, uv_primvar: str) -> Any:
     from pxr import UsdGeom, UsdShade
 
-    root = UsdGeom.Xform.Define(stage, ROOT)
-    mesh = _define_mesh(stage, recovered.mesh, np.linalg.inv(recovered.stage_to_dataset).astype(np.float64))
-    UsdGeom.Scope.Define(stage, f"{ROOT}/looks")
-    material = define_preview_surface(stage, MATERIAL, recovered.textures)
+    UsdGeom.Scope.Define(stage, f"{root}/looks")
+    material = UsdShade.Material.Define(stage, material_path(root))
+    add_preview_surface(material, recovered.textures, uv_primvar)
+    add_open_pbr_surface(material, recovered.textures, uv_primvar)
+    return material
+
+
+def _define_mesh_in_place(stage: Any, place: RecoveredPlace, recovered: Recovered, material: Any) -> None:
+    """The recovered mesh with the original's transform, so that it moves with it."""
+    from pxr import UsdShade
+
+    to_local = np.linalg.inv(place.local_to_stage) @ _dataset_to_stage(recovered)
+    mesh = define_mesh(stage, mesh_path(place.root), recovered.mesh, to_local)
+    copy_transform(place.prim, mesh.GetPrim())
+    if place.purpose != "default":
+        mesh.CreatePurposeAttr(place.purpose)
+    mesh.CreateDoubleSidedAttr(place.double_sided)
     UsdShade.MaterialBindingAPI.Apply(mesh.GetPrim()).Bind(material)
-    if recovered.probe:
-        _define_light(stage, recovered.probe, recovered.stage_to_dataset)
-    return root
 
 
-def _define_mesh(stage: Any, mesh: ObjMesh, dataset_to_stage: Matrix) -> Any:
-    from pxr import Sdf, UsdGeom, Vt
-
-    if mesh.uvs is None or mesh.uv_faces is None:
-        raise UserError("the recovered mesh has no UVs; its textures cannot be applied, train again")
-    prim = UsdGeom.Mesh.Define(stage, MESH)
-    points = transform_points(dataset_to_stage, mesh.vertices).astype(np.float32)
-    vertices = Vt.Vec3fArray.FromNumpy(np.ascontiguousarray(points))
-    prim.CreatePointsAttr(vertices)
-    prim.CreateExtentAttr(UsdGeom.PointBased.ComputeExtent(vertices))
-    prim.CreateFaceVertexCountsAttr(Vt.IntArray.FromNumpy(np.full(len(mesh.faces), 3, np.int32)))
-    prim.CreateFaceVertexIndicesAttr(_integers(mesh.faces))
-    prim.CreateSubdivisionSchemeAttr(UsdGeom.Tokens.none)
-    st = UsdGeom.PrimvarsAPI(prim).CreatePrimvar(
-        "st", Sdf.ValueTypeNames.TexCoord2fArray, UsdGeom.Tokens.faceVarying
-    )
-    st.Set(Vt.Vec2fArray.FromNumpy(np.ascontiguousarray(mesh.uvs, np.float32)))
-    st.SetIndices(_integers(mesh.uv_faces))
-    if mesh.normals is not None and mesh.normal_faces is not None:
-        normals = unit(transform_normals(dataset_to_stage, mesh.normals))[mesh.normal_faces].reshape(-1, 3)
-        prim.CreateNormalsAttr(Vt.Vec3fArray.FromNumpy(np.ascontiguousarray(normals, np.float32)))
-        prim.SetNormalsInterpolation(UsdGeom.Tokens.faceVarying)
-    return prim
-
-
-def _integers(values: Any) -> Any:
-    from pxr import Vt
-
-    return Vt.IntArray.FromNumpy(np.ascontiguousarray(values, np.int32).reshape(-1))
-
-
-def _define_light(stage: Any, probe: str, stage_to_dataset: Matrix) -> None:
+def _define_light(stage: Any, root: str, recovered: Recovered) -> None:
     from pxr import Sdf, UsdGeom, UsdLux
 
-    light = UsdLux.DomeLight.Define(stage, LIGHT)
-    light.CreateTextureFileAttr(Sdf.AssetPath(probe))
+    assert recovered.probe is not None, "called where a light was learnt"
+    light = UsdLux.DomeLight.Define(stage, light_path(root))
+    light.CreateTextureFileAttr(Sdf.AssetPath(recovered.probe))
     light.CreateTextureFormatAttr(UsdLux.Tokens.latlong)
     light.CreateIntensityAttr(1.0)
     turn = np.eye(4)
-    turn[:3, :3] = rotation_of(stage_to_dataset).T
+    turn[:3, :3] = rotation_of(recovered.stage_to_dataset).T
     UsdGeom.Xformable(light).AddTransformOp().Set(row_matrix(turn))
+    UsdGeom.Xformable(light).SetResetXformStack(True)  # the light does not turn with the object
+
+
+def _bind_over_the_original(stage: Any, host: str, object_path: str, material: Any) -> None:
+    """Binds by a collection on `host`, which beats a binding on the object itself.
+
+    A plain binding in a variant would lose to one in the original's own layers.
+    """
+    from pxr import Usd, UsdShade
+
+    prim = stage.GetPrimAtPath(host)
+    collection = Usd.CollectionAPI.Apply(prim, "recovered")
+    collection.CreateIncludesRel().AddTarget(object_path)
+    binding = UsdShade.MaterialBindingAPI.Apply(prim)
+    bound = UsdShade.MaterialBindingAPI(stage.GetPrimAtPath(object_path))
+    tokens = UsdShade.Tokens
+    for purpose in (tokens.allPurpose, tokens.full, tokens.preview):
+        if bound.ComputeBoundMaterial(purpose)[0].GetPath() != material.GetPath():
+            binding.Bind(collection, material, "recovered", tokens.strongerThanDescendants, purpose)
+        if bound.ComputeBoundMaterial(purpose)[0].GetPath() != material.GetPath():
+            raise UserError(
+                f"{object_path}: a binding above it is stronger than any new one; remove its bindMaterialAs"
+            )
+
+
+def _hide(stage: Any, path: str, frame: float) -> None:
+    """Hides a prim in the current variant: by its visibility or, where the original insists on it, wholly."""
+    from pxr import UsdGeom
+
+    prim = stage.GetPrimAtPath(path)
+    visibility = UsdGeom.Imageable(prim).CreateVisibilityAttr(UsdGeom.Tokens.invisible)
+    if visibility.Get(frame) != UsdGeom.Tokens.invisible or visibility.GetTimeSamples():
+        visibility.Clear()
+        prim.SetActive(False)
+        if stage.GetPrimAtPath(path).IsActive():
+            raise UserError(f"{path}: its layers insist on showing it; remove its visibility")
 
 
 def _save(stage: Any, path: Path) -> None:

@@ -5,28 +5,35 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from usd_tools.materials import INPUTS
+INPUTS = {
+    "albedo": ("diffuseColor", 3),
+    "roughness": ("roughness", 1),
+    "metallic": ("metallic", 1),
+    "occlusion": ("occlusion", 1),
+    "normal": ("normal", 3),
+}
+"""Each channel's input of UsdPreviewSurface, and how many components it has."""
 
 
-def define_preview_surface(stage: Any, path: str, textures: Mapping[str, str], uv_primvar: str = "st") -> Any:
-    """A UsdShade.Material at `path`: UsdPreviewSurface, every texture read at `uv_primvar`, repeating.
+def add_preview_surface(material: Any, textures: Mapping[str, str], uv_primvar: str = "st") -> None:
+    """Gives a UsdShade.Material a UsdPreviewSurface; every texture is read at `uv_primvar`, repeating.
 
-    textures: asset path of each channel (keys of `materials.INPUTS`); albedo is sRGB, the others raw, and the
-        normal map is tangent space, OpenGL +Y, stored as n * 0.5 + 0.5.
+    textures: asset path of each channel (keys of INPUTS); albedo is sRGB, the others raw, and the normal map
+        is tangent space, OpenGL +Y, stored as n * 0.5 + 0.5.
     """
     from pxr import Gf, Sdf, UsdShade
 
     kinds = Sdf.ValueTypeNames
-    material = UsdShade.Material.Define(stage, path)
-    surface = UsdShade.Shader.Define(stage, f"{path}/surface")
+    stage, path = material.GetPrim().GetStage(), material.GetPath()
+    surface = UsdShade.Shader.Define(stage, path.AppendChild("preview_surface"))
     surface.CreateIdAttr("UsdPreviewSurface")
     material.CreateSurfaceOutput().ConnectToSource(surface.CreateOutput("surface", kinds.Token))
-    reader = UsdShade.Shader.Define(stage, f"{path}/{uv_primvar}")
+    reader = UsdShade.Shader.Define(stage, path.AppendChild("preview_uv"))
     reader.CreateIdAttr("UsdPrimvarReader_float2")
     reader.CreateInput("varname", kinds.String).Set(uv_primvar)
     coordinates = reader.CreateOutput("result", kinds.Float2)
     for channel, asset in textures.items():
-        texture = UsdShade.Shader.Define(stage, f"{path}/{channel}")
+        texture = UsdShade.Shader.Define(stage, path.AppendChild(f"preview_{channel}"))
         texture.CreateIdAttr("UsdUVTexture")
         texture.CreateInput("file", kinds.Asset).Set(Sdf.AssetPath(asset))
         texture.CreateInput("st", kinds.Float2).ConnectToSource(coordinates)
@@ -36,12 +43,11 @@ def define_preview_surface(stage: Any, path: str, textures: Mapping[str, str], u
         if channel == "normal":
             texture.CreateInput("scale", kinds.Float4).Set(Gf.Vec4f(2, 2, 2, 1))
             texture.CreateInput("bias", kinds.Float4).Set(Gf.Vec4f(-1, -1, -1, 0))
-        name, fallback = INPUTS[channel]
+        name, components = INPUTS[channel]
         if channel == "normal":
             kind, output = kinds.Normal3f, texture.CreateOutput("rgb", kinds.Float3)
-        elif len(fallback) == 3:
+        elif components == 3:
             kind, output = kinds.Color3f, texture.CreateOutput("rgb", kinds.Float3)
         else:
             kind, output = kinds.Float, texture.CreateOutput("r", kinds.Float)
         surface.CreateInput(name, kind).ConnectToSource(output)
-    return material

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pxr import Gf, Tf, Usd, UsdGeom, UsdLux, UsdShade, UsdUtils
+from pxr import Gf, Tf, UsdGeom, UsdLux, UsdShade, UsdUtils
 
 from tests.usd_tools.stages import AXIS_COLORS, write_scene
+from tests.usd_tools.validation import validation_errors
 from usd_tools import recovered_layer
 from usd_tools.errors import UserError
 from usd_tools.ground_truth import bake_look
@@ -21,11 +22,12 @@ from usd_tools.materials import read_look
 from usd_tools.mesh_reading import read_mesh
 from usd_tools.obj import read_obj
 from usd_tools.probe import bake_probe
-from usd_tools.recovered_layer import LIGHT, MATERIAL, MESH
+from usd_tools.recovered_layer import light_path, material_path, mesh_path
 from usd_tools.stage import find_mesh, open_stage
 from usd_tools.usd_to_llff import main as convert
 
 ROOT = Path(__file__).resolve().parents[2]
+OVER = "/World/sphere_recovered"
 CHANNELS = ("albedo", "roughness", "metallic", "occlusion", "normal")
 
 
@@ -82,9 +84,9 @@ def test_alone(scene_and_run, tmp_path, suffix):
     extent = np.array(mesh.GetExtentAttr().Get())
     points = np.array(mesh.GetPointsAttr().Get())
     np.testing.assert_allclose(extent, [points.min(0), points.max(0)])
-    assert not stage.GetPrimAtPath(LIGHT)
+    assert not stage.GetPrimAtPath(light_path())
     material, _ = UsdShade.MaterialBindingAPI(mesh).ComputeBoundMaterial()
-    assert material.GetPath() == MATERIAL
+    assert material.GetPath() == material_path()
     if not packaged:
         maps = bake_look(read_look(mesh, 1))
         wanted = bake_look(read_look(find_mesh(original), 1))
@@ -99,23 +101,13 @@ def test_alone(scene_and_run, tmp_path, suffix):
         assert assets == {f"./result_textures/{channel}.png" for channel in CHANNELS}
 
 
-def validation_errors(path):
-    """By UsdValidation where this USD has it, else by the older ComplianceChecker."""
-    try:
-        from pxr import UsdValidation
-    except ImportError:
-        checker = UsdUtils.ComplianceChecker(arkit=False, rootPackageOnly=False)
-        checker.CheckCompliance(str(path))
-        return checker.GetErrors() + checker.GetFailedChecks()
-    context = UsdValidation.ValidationContext(UsdValidation.ValidationRegistry().GetOrLoadAllValidators())
-    return [error.GetErrorAsString() for error in context.Validate(Usd.Stage.Open(str(path)))]
-
-
-@pytest.mark.parametrize("suffix", [".usda", ".usdz"])
-def test_layers_are_valid(tmp_path, suffix):
-    _scene, run = make_run(tmp_path, mode="learnt")
-    main([str(run), "--out", str(tmp_path / f"result{suffix}")])
-    assert validation_errors(tmp_path / f"result{suffix}") == []
+@pytest.mark.parametrize("suffix", [".usd", ".usda", ".usdc", ".usdz"])
+@pytest.mark.parametrize("over", [False, True])
+def test_layers_are_valid(tmp_path, suffix, over):
+    scene, run = make_run(tmp_path, mode="learnt")
+    out = tmp_path / f"result{suffix}"
+    main([str(run), "--out", str(out), *(["--stage", str(scene.stage)] if over else [])])
+    assert validation_errors(out) == []
 
 
 @pytest.mark.parametrize("suffix", [".usda", ".usdz"])
@@ -128,7 +120,7 @@ def test_over_the_original(scene_and_run, tmp_path, suffix):
 
     stage, original = open_stage(out), open_stage(scene.stage)
     mesh = find_mesh(stage)  # the only visible one
-    assert mesh.GetPath() == MESH
+    assert mesh.GetPath() == mesh_path(OVER)
     assert_same_surface(read_mesh(mesh, 1), read_mesh(find_mesh(original), 1))
     assert_same_surface(read_mesh(find_mesh(stage, "/World/sphere"), 1), read_mesh(find_mesh(original), 1))
     assert stage.GetDefaultPrim().GetPath() == "/World"
@@ -144,14 +136,14 @@ def test_learnt_light_takes_the_place_of_the_dome(tmp_path):
     main([str(run), "--out", str(tmp_path / "r.usda"), "--stage", str(scene.stage)])
     stage = open_stage(tmp_path / "r.usda")
     lights = find_lights(stage, 1)
-    assert [dome.path for dome in lights.domes] == [LIGHT]  # the only visible one
+    assert [dome.path for dome in lights.domes] == [light_path(OVER)]  # the only visible one
     # Seen in the stage, the light shines from where the original does: the scene's dome has its own +z as
     # stage +z, which is dataset +y.
     stage_axes = bake_probe(probe_job(lights, np.eye(3)))
     np.testing.assert_allclose(stage_axes[8, 16], AXIS_COLORS["+z"], atol=1e-5)
     np.testing.assert_allclose(stage_axes[8, 8], AXIS_COLORS["+x"], atol=1e-5)
     np.testing.assert_allclose(stage_axes[0, 0], AXIS_COLORS["+y"], atol=1e-5)
-    assert UsdLux.DomeLight(stage.GetPrimAtPath(LIGHT)).GetTextureFormatAttr().Get() == "latlong"
+    assert UsdLux.DomeLight(stage.GetPrimAtPath(light_path(OVER))).GetTextureFormatAttr().Get() == "latlong"
 
 
 def test_light_mode_is_read_from_blocks(tmp_path):
@@ -224,7 +216,7 @@ def test_failure_while_writing_keeps_the_earlier_result(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("usd_tools.recovered_layer.define_preview_surface", full)
+    monkeypatch.setattr("usd_tools.recovered_layer.add_preview_surface", full)
     with pytest.raises(OSError):
         main([str(run), "--out", str(out)])
     assert {path: path.read_bytes() for path in out.parent.rglob("*") if path.is_file()} == before
