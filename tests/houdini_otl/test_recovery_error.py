@@ -1,0 +1,198 @@
+"""Errors on the object: the right color in the right place, and nothing where nothing is known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pxr import Gf, Sdf, Usd, UsdGeom, UsdShade
+from texture_recovery.recovery_error import LOOK, RecoveryError, error_colors, sample, write_error
+
+from tests.usd_tools.stages import define_material, define_sphere
+from usd_tools.color import linear_to_srgb
+from usd_tools.comparison.error_maps import ErrorMaps, save_error_maps
+from usd_tools.comparison.heat_map import UNSEEN, heat_color
+from usd_tools.errors import UserError
+from usd_tools.images import write_png
+
+SIZE = 64
+
+
+def ramp_maps() -> ErrorMaps:
+    """Roughness errors that grow with u, normal errors with v; the right tenth was not compared."""
+    u = (np.arange(SIZE) + 0.5) / SIZE
+    counted = np.repeat((u < 0.9)[None], SIZE, axis=0)
+    roughness = np.repeat(u[None], SIZE, axis=0).astype(np.float32) * counted
+    normal = np.repeat(30 * u[::-1, None], SIZE, axis=1).astype(np.float32) * counted
+    return ErrorMaps({"roughness": roughness, "normal": normal}, {"roughness": 1.0, "normal": 30.0}, counted)
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Path:
+    folder = tmp_path / "report"
+    folder.mkdir()
+    save_error_maps(folder / "errors.npz", ramp_maps())
+    (folder / "metrics.json").write_text("{}")
+    write_png(folder / "pictures" / "roughness_texture_recovered_error.png", np.zeros((80, 64, 3)))
+    return folder
+
+
+def grid_stage() -> Usd.Stage:
+    """2 x 2 quads over the unit square of UVs, as vertex UVs, with a material."""
+    stage = Usd.Stage.CreateInMemory()
+    mesh = UsdGeom.Mesh.Define(stage, "/World/grid")
+    uvs = [(x / 2, y / 2) for y in range(3) for x in range(3)]
+    mesh.CreatePointsAttr([Gf.Vec3f(u, v, 0) for u, v in uvs])
+    mesh.CreateFaceVertexCountsAttr([4] * 4)
+    corners = [(0, 1, 4, 3), (1, 2, 5, 4), (3, 4, 7, 6), (4, 5, 8, 7)]
+    mesh.CreateFaceVertexIndicesAttr([i for face in corners for i in face])
+    st = UsdGeom.PrimvarsAPI(mesh).CreatePrimvar("st", Sdf.ValueTypeNames.TexCoord2fArray, "vertex")
+    st.Set([Gf.Vec2f(*uv) for uv in uvs])
+    define_material(stage, "/World/look", "/World/grid")
+    return stage
+
+
+def colors(stage: Usd.Stage, path: str = "/World/grid") -> np.ndarray:
+    return np.array(UsdGeom.Mesh(stage.GetPrimAtPath(path)).GetDisplayColorAttr().Get())
+
+
+def test_vertices_take_the_color_of_their_place(report: Path) -> None:
+    stage = grid_stage()
+    assert write_error(stage, RecoveryError(str(report)), 1) == ["/World/grid", LOOK]
+    shown = linear_to_srgb(colors(stage))
+    assert (
+        UsdGeom.Mesh(stage.GetPrimAtPath("/World/grid")).GetDisplayColorPrimvar().GetInterpolation()
+        == "vertex"
+    )
+    half_texel = 0.5 / SIZE
+    for column, value in ((0, half_texel), (1, 0.5)):
+        np.testing.assert_allclose(shown[column::3], np.tile(heat_color(np.array(value)), (3, 1)), atol=2e-3)
+    np.testing.assert_allclose(shown[2::3], np.tile(UNSEEN, (3, 1)), atol=1e-3)
+
+
+def test_top_of_the_map_is_the_top_of_the_uvs(report: Path) -> None:
+    stage = grid_stage()
+    write_error(stage, RecoveryError(str(report), channel="normal"), 1)
+    shown = linear_to_srgb(colors(stage))
+    np.testing.assert_allclose(shown[3], heat_color(np.array(0.5)), atol=2e-3)
+    assert shown[6].sum() > shown[3].sum() > shown[0].sum(), "the heat map grows brighter upwards"
+
+
+def test_faces_take_the_mean_over_their_area(report: Path) -> None:
+    stage = grid_stage()
+    write_error(stage, RecoveryError(str(report), display="face"), 1)
+    primvar = UsdGeom.Mesh(stage.GetPrimAtPath("/World/grid")).GetDisplayColorPrimvar()
+    assert (primvar.GetInterpolation(), len(primvar.Get())) == ("uniform", 4)
+    shown = linear_to_srgb(colors(stage))
+    np.testing.assert_allclose(shown[0], heat_color(np.array(0.25)), atol=3e-3)
+    assert shown[1].sum() > shown[0].sum()
+    assert not np.allclose(shown[1], UNSEEN), "most of it was compared"
+
+
+def test_maximum_scales_the_colors(report: Path) -> None:
+    stage = grid_stage()
+    write_error(stage, RecoveryError(str(report), maximum=0.5), 1)
+    np.testing.assert_allclose(linear_to_srgb(colors(stage))[1], heat_color(np.array(1.0)), atol=2e-3)
+    known = np.array([True, False])
+    np.testing.assert_allclose(linear_to_srgb(error_colors(np.zeros(2), known, 1.0))[1], UNSEEN, atol=1e-6)
+
+
+def test_sampling_is_bilinear_and_ignores_what_was_not_compared() -> None:
+    error = np.array([[0.0, 1.0], [2.0, 100.0]], np.float32)
+    counted = np.array([[True, True], [True, False]])
+    maps = ErrorMaps({"roughness": error}, {"roughness": 1.0}, counted)
+    uvs = np.array([[0.25, 0.75], [0.5, 0.75], [0.5, 0.5], [0.75, 0.25], [-1.0, 2.0]])
+    total, weight = sample(maps, "roughness", uvs)
+    np.testing.assert_allclose(weight, [1, 1, 0.75, 0, 1])
+    np.testing.assert_allclose(total[[0, 1, 2, 4]] / weight[[0, 1, 2, 4]], [0, 0.5, 1, 0])
+
+
+def test_indexed_face_varying_uvs_and_seams(report: Path) -> None:
+    stage = Usd.Stage.CreateInMemory()
+    define_sphere(stage, "/World/sphere")
+    write_error(stage, RecoveryError(str(report), channel="normal"), 1)
+    shown = linear_to_srgb(colors(stage, "/World/sphere"))
+    heights = np.array(UsdGeom.Mesh(stage.GetPrimAtPath("/World/sphere")).GetPointsAttr().Get())[:, 1]
+    v = 1 - np.arccos(np.clip(heights / 0.5, -1, 1)) / np.pi
+    column = (np.arange(len(v)) - 1) % 16
+    column[[0, -1]] = -1  # the poles
+    compared = (column >= 0) & (column < 15)  # the first column has u = 0 and u = 1: one of them counts
+    np.testing.assert_allclose(shown[compared], heat_color(v[compared]), atol=6e-3)
+    np.testing.assert_allclose(shown[column == 15], np.tile(UNSEEN, (7, 1)), atol=1e-3)
+
+
+def test_look_is_unlit_and_overrules_the_objects(report: Path) -> None:
+    for display, source in (("vertex", "UsdPrimvarReader_float3"), ("texture", "UsdUVTexture")):
+        stage = grid_stage()
+        write_error(stage, RecoveryError(str(report / "metrics.json"), display=display), 1)
+        bound, _ = UsdShade.MaterialBindingAPI(stage.GetPrimAtPath("/World/grid")).ComputeBoundMaterial()
+        assert str(bound.GetPath()) == LOOK
+        surface, _, _ = bound.ComputeSurfaceSource()
+        assert surface.GetInput("diffuseColor").Get() == Gf.Vec3f(0)
+        (connected,) = surface.GetInput("emissiveColor").GetConnectedSources()[0]
+        assert UsdShade.Shader(connected.source.GetPrim()).GetIdAttr().Get() == source
+
+
+def test_texture_shows_the_layout_without_the_color_bar(report: Path) -> None:
+    """The picture is 64 wide and 80 high: UVs cover its upper 64 rows."""
+    stage = grid_stage()
+    write_error(stage, RecoveryError(str(report), display="texture"), 1)
+    fit = UsdShade.Shader(stage.GetPrimAtPath(f"{LOOK}/fit"))
+    scale, offset = fit.GetInput("scale").Get(), fit.GetInput("translation").Get()
+    np.testing.assert_allclose([scale[1] * v + offset[1] for v in (0, 1)], [16 / 80, 1], rtol=1e-6)
+    file = UsdShade.Shader(stage.GetPrimAtPath(f"{LOOK}/picture")).GetInput("file").Get()
+    assert Path(file.path) == (report / "pictures" / "roughness_texture_recovered_error.png").resolve()
+
+
+@pytest.mark.parametrize("display", ["vertex", "face", "texture"])
+def test_cooking_again_changes_nothing(report: Path, display: str) -> None:
+    stage = grid_stage()
+    shown = RecoveryError(str(report), display=display)
+    write_error(stage, shown, 1)
+    once = stage.ExportToString()
+    write_error(stage, shown, 1)
+    assert stage.ExportToString() == once
+
+
+def test_columns_are_told_apart(report: Path) -> None:
+    shown = RecoveryError(str(report), column="joint")
+    with pytest.raises(UserError, match=r"errors_joint\.npz"):
+        write_error(grid_stage(), shown, 1)
+    save_error_maps(report / "errors_joint.npz", ramp_maps())
+    write_error(grid_stage(), shown, 1)
+    write_png(report / "pictures" / "roughness_texture_joint_error.png", np.zeros((80, 64, 3)))
+    with pytest.raises(UserError, match="several columns"):
+        write_error(grid_stage(), RecoveryError(str(report), display="texture"), 1)
+    write_error(grid_stage(), replace(shown, display="texture"), 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"report": ""}, "report: is not set"),
+        ({"report": "/nowhere"}, "is missing"),
+        ({"channel": "color"}, "channel color"),
+        ({"channel": "occlusion"}, "has no occlusion"),
+        ({"display": "points"}, "display points"),
+        ({"maximum": -1.0}, "maximum -1"),
+        ({"column": "../x"}, "column"),
+        ({"object_path": "/World/none"}, "no such active prim"),
+        ({"display": "texture", "channel": "metallic"}, "is missing"),
+    ],
+)
+def test_bad_parameters_are_told(report: Path, change: dict[str, object], message: str) -> None:
+    stage = grid_stage()
+    before = stage.ExportToString()
+    with pytest.raises(UserError, match=message):
+        write_error(stage, replace(RecoveryError(str(report)), **change), 1)  # type: ignore[arg-type]
+    assert stage.ExportToString() == before
+
+
+def test_uvs_beyond_the_layout_are_refused(report: Path) -> None:
+    stage = grid_stage()
+    primvar = UsdGeom.PrimvarsAPI(stage.GetPrimAtPath("/World/grid")).GetPrimvar("st")
+    primvar.Set([Gf.Vec2f(uv[0] + 1, uv[1]) for uv in primvar.Get()])
+    with pytest.raises(UserError, match="outside of 0 to 1"):
+        write_error(stage, RecoveryError(str(report)), 1)
