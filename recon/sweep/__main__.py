@@ -3,6 +3,11 @@
     python -m recon.sweep FILE.yaml [--data SCENE=DATASET ...] [--out DIR] [--jobs N]
     python -m recon.sweep FILE.yaml --collect-only [--results DIR]
 
+FILE.yaml holds `scenes` (names with dataset folders, or without, for --data to give), and optionally `name`,
+`seeds`, `config` (a settings file to start from), `overrides` (settings of all runs), `variants` (names with
+settings), `grid` (keys with lists of values, all combined) and `relight: true`. `{dataset}` in a value stands
+for the folder of the scene's dataset.
+
 Finished runs are skipped and interrupted ones resumed, so the same command goes on where it was stopped. A
 run that fails is told of and the others go on; the exit code is then 1. `--out` gets index.html, table.csv,
 table.md, the runs with their reports, and one small JSON per run under results/: several machines' result
