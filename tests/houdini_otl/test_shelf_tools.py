@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 import webbrowser
 from collections.abc import Callable
@@ -12,16 +13,18 @@ from typing import Any
 
 import hou
 import pytest
-from pxr import Usd, UsdGeom
+from pxr import Sdf, Usd, UsdGeom
 from texture_recovery import ROOT, job_monitor, shelf_tools
 from texture_recovery.export_request import COLOR_SPACE, FOLDER, FRAMES, RESOLUTION, TEST_EVERY
 from texture_recovery.job_monitor import JobMonitor
+from texture_recovery.recovered_node import NODE_TYPE
 from texture_recovery.shelf_tools import ANEW, KEEP, NEW_TURNTABLE, RESUME, WITHOUT_TRUTH
 from texture_recovery.stage_source import selected_stage
 from texture_recovery.training_presets import PRESETS
 
 from tests.houdini_otl.impostors import install_husk, install_training_python
 from tests.usd_tools.stages import Scene, write_scene
+from tests.usd_tools.test_import_materials import make_run
 from usd_tools.stage import open_stage
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the impostors are scripts with a shebang")
@@ -283,6 +286,26 @@ def test_train_stop_resume_import_compare(
     artist.answers = ["OK"]
     shelf_tools.open_report()
     assert opened == [(folder / "report" / "index.html").as_uri()] * 2
+
+
+def test_learnt_light_is_told(artist: Any, tmp_path: Path) -> None:
+    make_run(tmp_path / "recovery", mode="learnt")
+    artist.answers = [str(tmp_path / "recovery")]
+    shelf_tools.import_recovered()
+    assert "/stage/recovered brings the light that was learnt" in artist.messages[-1]
+    held = Sdf.Layer.FindOrOpen(str(tmp_path / "recovery" / "recovered.usda"))  # as the node does
+    artist.answers = ["OK"]
+    shelf_tools.import_recovered()
+    assert artist.reloaded == [held.identifier]
+
+
+def test_node_type_is_the_shipped_asset() -> None:
+    """With the parameters that the shelf sets."""
+    library = ROOT / "houdini_otl" / "otls" / "texture_recovery_lop_import_recovered.1.0.hda"
+    assert f"Operator:     {NODE_TYPE}::1.0\n" in (library / "INDEX__SECTION").read_text()
+    (dialog,) = library.glob("*/DialogScript")
+    names = re.findall(r'^\s*name\s+"(\w+)"', dialog.read_text(), re.MULTILINE)
+    assert {"layer", "object_path"} <= set(names)
 
 
 def test_finished_run_is_put_aside_before_training_anew(artist: Any, dataset: Path) -> None:

@@ -22,6 +22,7 @@ from texture_recovery.stage_export import check_stage, finish_stage
 from texture_recovery.stage_source import StageSource, selected_stage, write_stage
 from texture_recovery.training_presets import PRESETS, knows_light, preset_settings
 from usd_tools.errors import UserError
+from usd_tools.import_materials import light_was_learnt
 
 IMPORT, REPORT = "Import Recovered", "Open Report"
 NEW_TURNTABLE = "New turntable around the object"
@@ -74,7 +75,13 @@ def import_recovered() -> None:
     """Import Recovered: a LOP node that shows the finished run."""
     with dialogs.telling_errors(IMPORT):
         folder = session.ask_folder(IMPORT, "Import the run")
-        show_recovered(folder)
+        node = show_recovered(folder)
+        if light_was_learnt(folder.run):
+            dialogs.tell(
+                f"{node.path()} brings the light that was learnt. Switch the original lights off "
+                "to see the object under it.",
+                IMPORT,
+            )
 
 
 def compare_textures() -> None:

@@ -25,7 +25,7 @@ class StageSource:
 
 @contextmanager
 def selected_stage() -> Iterator[StageSource]:
-    """The selected LOP's stage; that of the whole scene where objects or SOPs are selected.
+    """The selected LOP's stage; that of the whole scene where only objects or SOPs are selected.
 
     Without a selection it is that of /stage's displayed node. A scene is brought into Solaris by a Scene
     Import that is deleted afterwards.
@@ -33,7 +33,9 @@ def selected_stage() -> Iterator[StageSource]:
     Raises:
         UserError: nothing usable is selected.
     """
-    node = next(iter(hou.selectedNodes()), None) or displayed_lop()
+    selected = hou.selectedNodes()
+    lops = [node for node in selected if isinstance(node, hou.LopNode)]
+    node = next(iter([*lops, *selected]), None) or displayed_lop()
     if isinstance(node, hou.LopNode):
         yield StageSource(node, tuple(str(path) for path in node.lastModifiedPrims()))
     elif isinstance(node, (hou.ObjNode, hou.SopNode)):
