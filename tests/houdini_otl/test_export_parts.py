@@ -14,7 +14,7 @@ import pytest
 from pxr import Sdf, Usd, UsdGeom, UsdLux
 from texture_recovery import ROOT, jobs
 from texture_recovery.export_request import ExportRequest
-from texture_recovery.pipeline_commands import JobFolder, Training
+from texture_recovery.pipeline_commands import JobFolder, Training, command_environment
 from texture_recovery.render_color_space import known_color_space, render_color_space
 from texture_recovery.report import open_report
 from texture_recovery.stage_choices import cameras, most_likely, recoverable_objects
@@ -135,6 +135,21 @@ def test_houdinis_own_husk_comes_first() -> None:
     assert environment["PATH"].split(os.pathsep) == [str(Path("/opt/hfs21/bin")), "/usr/bin"]
     assert "PYTHONHOME" not in environment
     assert jobs.husk_environment({"PATH": "/usr/bin"})["PATH"] == "/usr/bin"
+
+
+def test_training_python_is_kept_from_houdinis_libraries() -> None:
+    paths = os.pathsep.join(["/opt/hfs21/dsolib", "/opt/hfs21-extra", "/usr/lib"])
+    houdini = {
+        "HFS": "/opt/hfs21",
+        "LD_LIBRARY_PATH": paths,
+        "PXR_PLUGINPATH_NAME": "/studio",
+        "OCIO": "c.ocio",
+    }
+    clean = command_environment(houdini)
+    assert clean["LD_LIBRARY_PATH"].split(os.pathsep) == ["/opt/hfs21-extra", "/usr/lib"]
+    assert "PXR_PLUGINPATH_NAME" not in clean and clean["OCIO"] == "c.ocio"
+    assert jobs.husk_environment(houdini)["LD_LIBRARY_PATH"] == paths
+    assert jobs.husk_environment(houdini)["PXR_PLUGINPATH_NAME"] == "/studio"
 
 
 def dataset(folder: JobFolder, *, truth: bool) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
+_LIBRARY_PATHS = frozenset({"LD_LIBRARY_PATH", "LD_PRELOAD", "DYLD_LIBRARY_PATH"})
+
 
 @dataclass(frozen=True)
 class Training:
@@ -142,14 +144,24 @@ def compare_command(
 
 
 def command_environment(base: Mapping[str, str] | None = None, *, husk: bool = False) -> dict[str, str]:
-    """The environment to start a command in: `base` (this process's) without Houdini's Python.
+    """The environment to start a command in: `base` (this process's) without Houdini's Python and libraries.
 
-    husk: the command starts husk, which needs the plug-ins that PXR_PLUGINPATH_NAME names; for the training
-    Python they are built against another USD.
+    husk: the command starts husk, which needs the plug-ins that PXR_PLUGINPATH_NAME names; those are not
+    built against the training Python's USD.
     """
     base = os.environ if base is None else base
     foreign = {"PYTHONHOME", "PYTHONPATH"} | (set() if husk else {"PXR_PLUGINPATH_NAME"})
-    return {name: value for name, value in base.items() if name not in foreign}
+    clean = {name: value for name, value in base.items() if name not in foreign}
+    if not husk and clean.get("HFS"):
+        for name in _LIBRARY_PATHS & clean.keys():
+            clean[name] = _outside(clean[name], clean["HFS"])
+    return clean
+
+
+def _outside(paths: str, folder: str) -> str:
+    """A search path without the entries below `folder`."""
+    kept = [path for path in paths.split(os.pathsep) if not PurePath(path).is_relative_to(folder)]
+    return os.pathsep.join(kept)
 
 
 def _option(name: str, value: object) -> list[str]:
