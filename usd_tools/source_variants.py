@@ -20,7 +20,8 @@ class SourceVariants:
     def __init__(self, stage: Any, paths: Sequence[str]) -> None:
         """
         paths: the prims that differ. The sets are added to prims of `stage`, which get `recovered` selected;
-            `original` is left empty: it is the stage as it was.
+            `original` is left empty: it is the stage as it was, but for an empty root prim where the result
+            needs one of its own.
         """
         from pxr import Sdf
 
@@ -31,6 +32,8 @@ class SourceVariants:
         self._common = None if common == Sdf.Path.absoluteRootPath else common
         for host in sorted({self.host(path) for path in paths}):
             prim = stage.OverridePrim(host)
+            if not prim.IsDefined():  # a new root prim: a variant cannot define the prim it is on
+                prim = stage.DefinePrim(host, "Xform")
             variants = prim.GetVariantSets().AddVariantSet(VARIANT_SET)
             for name in (ORIGINAL, RECOVERED):
                 variants.AddVariant(name)
