@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from usd_tools.mesh_topology import connected
+
 Values = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
@@ -403,15 +405,7 @@ def _smooth_corners(shape: _Channel) -> Indices:
     opposed = shape.ids[one] != shape.ids[two]  # as it should be: the faces run along the edge both ways
     a = np.concatenate([one, following[one]])
     b = np.concatenate([np.where(opposed, following[two], two), np.where(opposed, two, following[two])])
-    labels = np.arange(len(shape.ids))
-    while True:
-        lowest = np.minimum(labels[a], labels[b])
-        changed = labels.copy()
-        np.minimum.at(changed, a, lowest)
-        np.minimum.at(changed, b, lowest)
-        if np.array_equal(changed, labels):
-            return labels
-        labels = changed
+    return connected(len(shape.ids), a, b).astype(np.int64)
 
 
 def _edges(ids: Indices, counts: Indices) -> tuple[Indices, Indices]:

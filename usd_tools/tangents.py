@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from usd_tools.errors import UserError
+from usd_tools.mesh_topology import connected, value_ids
 from usd_tools.obj import ObjMesh
 
 _Index = NDArray[np.integer]
@@ -51,9 +52,9 @@ def tangent_groups(
     of its neighbours; one without area in space takes the tangent of another face at the same corner.
     """
     count = len(faces)
-    position_ids = _value_ids(vertices)[faces]
-    uv_ids = _value_ids(uvs)[uv_faces]
-    normal_ids = normal_faces if normals is None else _value_ids(normals)[normal_faces]
+    position_ids = value_ids(vertices)[faces]
+    uv_ids = value_ids(uvs)[uv_faces]
+    normal_ids = normal_faces if normals is None else value_ids(normals)[normal_faces]
     keys = np.stack([position_ids, uv_ids, normal_ids], axis=-1).reshape(-1, 3)
     wedges = np.unique(keys, axis=0, return_inverse=True)[1].reshape(count, 3)
 
@@ -67,7 +68,7 @@ def tangent_groups(
     _spread_orientation(orientation, here, there)
 
     same = orientation[here] == orientation[there]
-    labels = _connected(3 * count, here_corner[same].ravel(), there_corner[same].ravel())
+    labels = connected(3 * count, here_corner[same].ravel(), there_corner[same].ravel())
     labels = _adopt_solid(labels, wedges.ravel(), np.repeat(solid, 3))
     groups, corners = np.unique(labels, return_inverse=True)
     signs = np.where(orientation[groups // 3] < 0, -1.0, 1.0)
@@ -149,11 +150,6 @@ def _uv_area(uvs: NDArray[np.floating], uv_faces: _Index) -> NDArray[np.floating
     return (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
 
 
-def _value_ids(rows: NDArray[np.floating]) -> _Index:
-    """(N,) one number per distinct row. Adding 0 makes -0 and 0 one value."""
-    return np.unique(np.asarray(rows) + 0.0, axis=0, return_inverse=True)[1].reshape(-1)
-
-
 def _shared_edges(wedges: _Index, solid: NDArray[np.bool_]) -> tuple[_Index, _Index, _Index, _Index]:
     """Pairs of faces that run along one edge in opposite directions.
 
@@ -196,22 +192,6 @@ def _spread_orientation(orientation: _Index, here: _Index, there: _Index) -> Non
         # Of several neighbours the one with the lowest face number decides, so the result is repeatable.
         gain = gain[np.argsort(-b[gain], kind="stable")]
         orientation[a[gain]] = orientation[b[gain]]
-
-
-def _connected(count: int, a: _Index, b: _Index) -> _Index:
-    """(count,) lowest node reachable from each node over the links a-b."""
-    labels = np.arange(count)
-    while True:
-        low, high = np.minimum(labels[a], labels[b]), np.maximum(labels[a], labels[b])
-        open_links = low != high
-        if not open_links.any():
-            return labels
-        np.minimum.at(labels, high[open_links], low[open_links])
-        while True:
-            shorter = labels[labels]
-            if np.array_equal(shorter, labels):
-                break
-            labels = shorter
 
 
 def _adopt_solid(labels: _Index, wedges: _Index, solid: NDArray[np.bool_]) -> _Index:

@@ -26,8 +26,9 @@ _PROBES = 33
 class UvGrid:
     """Texel centers. Row 0 is at the top, v = `high[1]`.
 
-    low, high: the rectangle of the main texture coordinates. rows, columns: its texels.
-    main: the name of those coordinates. others: (rows, columns, 2) of every other set, by name.
+    low, high: the rectangle of the main texture coordinates. rows, columns: texels, the gutter's included.
+    main: the name of those coordinates. gutter: texels around the rectangle, that continue it or, unless
+    `continued`, repeat its border. others: (rows, columns, 2) of every other set, by name.
     """
 
     low: tuple[float, float]
@@ -35,16 +36,25 @@ class UvGrid:
     rows: int
     columns: int
     main: str | None = None
+    gutter: int = 0
+    continued: bool = True
     others: Mapping[str | None, Array] = field(default_factory=dict)
 
     def coordinates(self, primvar: str | None, rows: slice) -> Array:
         """(rows, columns, 2) of one set, float64."""
         if primvar != self.main and primvar in self.others:
             return np.asarray(self.others[primvar][rows], np.float64)
-        number = np.arange(self.rows, dtype=np.float64)[rows]
-        u = self.low[0] + (np.arange(self.columns) + 0.5) / self.columns * (self.high[0] - self.low[0])
-        v = self.high[1] - (number + 0.5) / self.rows * (self.high[1] - self.low[1])
+        u = self.low[0] + self._centers(self.columns) * (self.high[0] - self.low[0])
+        v = self.high[1] - self._centers(self.rows)[rows] * (self.high[1] - self.low[1])
         return np.stack(np.broadcast_arrays(u[None, :], v[:, None]), axis=-1)
+
+    def _centers(self, size: int) -> Array:
+        """Places of the texel centers, 0 and 1 being the rectangle's borders."""
+        inner = size - 2 * self.gutter
+        number = np.arange(size, dtype=np.float64) - self.gutter
+        if not self.continued:
+            number = np.clip(number, 0, inner - 1)
+        return (number + 0.5) / inner
 
 
 def native_size(look: Look) -> int:
@@ -58,6 +68,36 @@ def native_size(look: Look) -> int:
         dudx, dvdx, dudy, dvdy = along
         sizes.append(max(width * np.hypot(dudx, dudy), height * np.hypot(dvdx, dvdy)))
     return int(np.ceil(max(sizes) - 1e-3))
+
+
+def is_periodic(look: Look) -> bool:
+    """Whether the look repeats with every unit of its texture coordinates."""
+    direct = {index for root in look.channels.values() for index in _outside_textures(look, root)}
+    if any(look.nodes[index].operation == "uv" for index in direct):
+        return False
+    for node in look.textures():
+        if UDIM in node.settings["file"] or any(mode != "repeat" for mode in node.settings["wrap"]):
+            return False
+        here = UvGrid((0.1, 0.2), (0.9, 0.7), 3, 3)
+        for step in ((1.0, 0.0), (0.0, 1.0)):
+            there = UvGrid((0.1 + step[0], 0.2 + step[1]), (0.9 + step[0], 0.7 + step[1]), 3, 3)
+            first, second = (_Strip(look, grid, slice(None)).value(node.inputs[0]) for grid in (here, there))
+            moved = second - first
+            if np.abs(moved - np.round(moved)).max() > 1e-4:
+                return False
+    return True
+
+
+def _outside_textures(look: Look, root: int) -> set[int]:
+    """What `root` depends on otherwise than by the coordinates of textures."""
+    found, pending = set(), [root]
+    while pending:
+        index = pending.pop()
+        if index not in found:
+            found.add(index)
+            if look.nodes[index].operation != "texture":
+                pending += look.nodes[index].inputs
+    return found
 
 
 def evaluate(look: Look, channel: str, grid: UvGrid) -> Pixels:
