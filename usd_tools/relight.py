@@ -24,6 +24,7 @@ if __package__ in (None, ""):  # run as a file from a clone
 import numpy as np
 from numpy.typing import NDArray
 
+from usd_tools.color import luminance
 from usd_tools.comparison.asset import Asset
 from usd_tools.comparison.heat_map import EMPTY, heat_color, with_color_bar
 from usd_tools.comparison.metrics import albedo_scale
@@ -45,6 +46,7 @@ DEFAULT_VIEWS = 3
 DEFAULT_RESOLUTION = 256
 DEFAULT_SAMPLES = 128
 _HEAT_RANGE = 0.25  # difference of display values at which the error pictures are brightest
+_MEAN_RADIANCE = 0.4  # of the lights, over the sphere
 _COVERED = 0.01  # alpha above which a pixel shows the object
 
 
@@ -102,7 +104,7 @@ def relight(
     assets = in_frame_of(side, true_side), true_side.asset
     shots = []
     for seed in lights:
-        probe = studio_probe(seed)
+        probe = _light(seed)
         scenes = [MitsubaScene([_surface(asset)], probe, np.eye(3)) for asset in assets]
         for index, camera in enumerate(cameras):
             name = f"light_{seed}_view_{index + 1:02d}"
@@ -122,6 +124,14 @@ def relight(
         text = json.dumps(document, indent=2, allow_nan=False) + "\n"
         (folder / MARKER).write_text(text, encoding="utf-8")
     return document
+
+
+def _light(seed: int) -> NDArray[np.float32]:
+    """A studio light (H, W, 3), exposed so that white is not clipped: there all materials look the same."""
+    probe = studio_probe(seed)
+    area = np.sin((np.arange(len(probe)) + 0.5) / len(probe) * np.pi)
+    mean = np.average(luminance(probe).mean(axis=1), weights=area)
+    return (probe * (_MEAN_RADIANCE / mean)).astype(np.float32)
 
 
 def _figures(shots: Sequence[_Shot]) -> dict[str, Any]:

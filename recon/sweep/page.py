@@ -69,27 +69,31 @@ def _pictures(
     variants: Mapping[str, Sequence[Result]], report_of: Callable[[Result], Path], folder: Path
 ) -> str:
     """True maps, and under them what every variant's first seed recovered and where it errs."""
-    shown = {}
+    shown: dict[str, str] = {}
     for variant, runs in variants.items():
-        report = report_of(min(runs, key=lambda result: result.seed))
-        if (report / PICTURES / f"{_CHANNELS[0]}_front_true.png").is_file():
-            shown[variant] = Path(os.path.relpath(report / PICTURES, folder)).as_posix()
+        found = report_of(min(runs, key=lambda result: result.seed))
+        if (found / PICTURES / f"{_CHANNELS[0]}_front_true.png").is_file():
+            shown[variant] = Path(os.path.relpath(found, folder)).as_posix()
     if not shown:
         return ""
     head = "".join(f"<th>{channel}</th>" for channel in _CHANNELS)
     rows = _picture_row("true", next(iter(shown.values())), "true")
-    for variant, pictures in shown.items():
-        rows += _picture_row(variant, pictures, "recovered_recovered")
-        rows += _picture_row(f"{variant}: error", pictures, "recovered_error")
+    for variant, report in shown.items():
+        rows += _picture_row(variant, report, "recovered_recovered", linked=True)
+        rows += _picture_row(f"{variant}: error", report, "recovered_error")
     return (
         f'<div class=scroll><table class=pictures style="--across:{len(_CHANNELS)}">'
         f"<thead><tr><th></th>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
 
-def _picture_row(heading: str, pictures: str, kind: str) -> str:
+def _picture_row(heading: str, report: str, kind: str, *, linked: bool = False) -> str:
+    """One picture per channel; linked: the heading leads to the whole report."""
     cells = "".join(
-        f"<td>{linked_image(f'{pictures}/{channel}_front_{kind}.png', f'{channel}, {heading}')}</td>"
+        f"<td>{linked_image(f'{report}/{PICTURES}/{channel}_front_{kind}.png', f'{channel}, {heading}')}</td>"
         for channel in _CHANNELS
     )
-    return f"<tr><th scope=row>{escape(heading)}</th>{cells}</tr>"
+    head = escape(heading)
+    if linked:
+        head = f'<a href="{escape(report, quote=True)}/index.html">{head}</a>'
+    return f"<tr><th scope=row>{head}</th>{cells}</tr>"

@@ -29,6 +29,7 @@ table { border-collapse: collapse; margin: .6rem 0; }
   font-size: .9rem; }
 .pictures th[scope=row] { writing-mode: vertical-rl; transform: rotate(180deg); text-align: center;
   padding: .3rem 0 0; }
+.pictures th a { color: inherit; }
 .pictures td { padding: 0 .5rem .5rem 0; vertical-align: top; }
 .pictures img { display: block; width: max(150px, min(380px, calc(86vw / var(--across) - .5rem)));
   border-radius: 5px; }
