@@ -87,7 +87,6 @@ def convert_command(
     *,
     camera: str | None = None,
     object_path: str | None = None,
-    variants: Sequence[str] = (),
     frames: str | None = None,
     test_every: int | None = None,
     color_space: str | None = None,
@@ -96,8 +95,6 @@ def convert_command(
     """Makes the dataset `out` of the stage and its renders (a folder or a pattern)."""
     command = [*training.script("usd_to_llff"), str(stage), "--images", str(images), "--out", str(out)]
     command += _option("--camera", camera) + _option("--object", object_path)
-    for variant in variants:
-        command += ["--variant", variant]
     command += _option("--frames", frames) + _option("--test-every", test_every)
     command += _option("--colorspace", color_space)
     return command if ground_truth else [*command, "--no-ground-truth"]

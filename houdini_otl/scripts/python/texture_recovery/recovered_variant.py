@@ -8,9 +8,9 @@ from typing import Any
 
 from usd_tools.errors import UserError
 from usd_tools.recovered_layer import ROOT
+from usd_tools.source_variants import ORIGINAL, RECOVERED, VARIANT_SET
 from usd_tools.usd_errors import usd_reason
 
-ORIGINAL, RECOVERED = "original", "recovered"
 CHOICES = (ORIGINAL, RECOVERED)
 
 
@@ -18,8 +18,8 @@ CHOICES = (ORIGINAL, RECOVERED)
 class ImportRecovered:
     """What to bring in; each field is a parameter of the digital asset.
 
-    layer: file that import_materials wrote, alone or over a stage. show: one of CHOICES. object_path: prim
-    that the recovered one replaces; "" where the layer itself tells it.
+    layer: file that import_materials wrote, over a stage or alone. show: one of CHOICES. object_path: prim
+    that the recovered one replaces, for a layer that was written alone; one over a stage tells it itself.
     """
 
     layer: str = ""
@@ -49,14 +49,16 @@ def write_recovered(stage: Any, shown: ImportRecovered) -> list[str]:
     root.Clear()
     root.subLayerPaths.append(run_layer.identifier)
 
+    hosts = [prim for prim in stage.TraverseAll() if _has_choices(prim)]
+    if hosts:
+        for prim in hosts:
+            prim.GetVariantSet(VARIANT_SET).SetVariantSelection(shown.show)
+        return [str(prim.GetPath()) for prim in hosts]
     switched = []
-    for prim, name in _variant_sets(stage):
-        prim.GetVariantSet(name).SetVariantSelection(shown.show)
-        switched.append(str(prim.GetPath()))
-    if not switched and stage.GetPrimAtPath(ROOT):  # a layer that was written alone
+    if stage.GetPrimAtPath(ROOT):
         _show(stage, ROOT, shown.show == RECOVERED)
         switched.append(ROOT)
-    if shown.object_path and shown.object_path not in switched:
+    if shown.object_path:
         _show(stage, shown.object_path, shown.show == ORIGINAL)
         switched.append(shown.object_path)
     return switched
@@ -80,15 +82,11 @@ def _open_layer(path: str) -> Any:
     return layer
 
 
-def _variant_sets(stage: Any) -> list[tuple[Any, str]]:
-    """The prims and names of all variant sets that offer both choices."""
-    found = []
-    for prim in stage.TraverseAll():
-        sets = prim.GetVariantSets()
-        for name in sets.GetNames():
-            if set(CHOICES) <= set(sets.GetVariantSet(name).GetVariantNames()):
-                found.append((prim, name))
-    return found
+def _has_choices(prim: Any) -> bool:
+    variants = prim.GetVariantSets()
+    return VARIANT_SET in variants.GetNames() and set(CHOICES) <= set(
+        variants.GetVariantSet(VARIANT_SET).GetVariantNames()
+    )
 
 
 def _show(stage: Any, path: str, visible: bool) -> None:

@@ -1,0 +1,97 @@
+"""From a scene to its errors on the object, as an artist goes: each command as a process, each node cooked.
+
+Mitsuba renders in husk's place; everything else is what Houdini would start.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pxr import Usd, UsdGeom, UsdShade
+from texture_recovery.pipeline_commands import Training, command_environment
+from texture_recovery.recovered_variant import ImportRecovered, write_recovered
+from texture_recovery.recovery_error import LOOK, RecoveryError, write_error
+from texture_recovery.task_graph import Asset, Batch, Variation, plain_commands
+from texture_recovery.turntable import Turntable, write_turntable
+
+from usd_tools.demo.scene import OBJECT_PATH, write_demo_scene
+
+ROOT = Path(__file__).resolve().parents[2]
+FRAMES = 9
+TINY = (
+    "train.coarse_iterations=4",
+    "train.fine_iterations=4",
+    "train.batch=2",
+    "train.validate_views=1",
+    "geometry.grid=16",
+    "material.hash_levels=4",
+    "light.resolution=32",
+    "textures.resolution=64",
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", ["sphere", "object"])
+def test_from_turntable_to_errors_on_the_object(tmp_path: Path, layout: str) -> None:
+    stage_path = export_turntable(tmp_path / "shot", layout)
+    batch = Batch(
+        folder=str(tmp_path / "out"),
+        assets=[Asset("gourd", str(stage_path), "/cameras/turntable", OBJECT_PATH)],
+        variations=[Variation("tiny", TINY)],
+        last_frame=FRAMES,
+        frames_per_task=FRAMES,
+        resolution=(40, 40),
+        samples=4,
+        renderer="mitsuba",
+        test_every=4,
+        device="cpu",
+    )
+    for command in plain_commands(Training(sys.executable, str(ROOT)), batch):
+        # Houdini's own PYTHONHOME would keep any other Python from starting.
+        environment = command_environment() | {"PYTHONHOME": "/opt/hfs/python", "OMP_NUM_THREADS": "1"}
+        result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
+    folder = tmp_path / "out" / "gourd" / "tiny"
+    metrics = json.loads((folder / "report" / "metrics.json").read_text())
+    assert metrics["coverage"] > 0.2, "what was recovered lies where the object is"
+    check_variants(folder / "recovered.usda")
+    check_errors(stage_path, folder / "report")
+
+
+def export_turntable(folder: Path, layout: str) -> Path:
+    """The demo's scene with a turntable of ours, as the stage that a USD ROP would write."""
+    scene = write_demo_scene(folder, frames=2, texture_resolution=64)
+    stage = Usd.Stage.Open(str(scene))
+    turntable = Turntable(object_path=OBJECT_PATH, layout=layout, frames=FRAMES, resolution=(40, 40))
+    write_turntable(stage, turntable)
+    stage.GetRootLayer().Export(str(folder / "stage.usda"))
+    return folder / "stage.usda"
+
+
+def check_variants(layer: Path) -> None:
+    for show in ("original", "recovered"):
+        stage = Usd.Stage.CreateInMemory()
+        write_recovered(stage, ImportRecovered(str(layer), show))
+        shown = {
+            str(prim.GetPath())
+            for prim in stage.Traverse()
+            if prim.IsA(UsdGeom.Mesh) and UsdGeom.Imageable(prim).ComputeVisibility() != "invisible"
+        }
+        assert (OBJECT_PATH in shown) == (show == "original")
+        assert len(shown) == 1, "the one in the other's place"
+
+
+def check_errors(stage_path: Path, report: Path) -> None:
+    stage = Usd.Stage.Open(str(stage_path))
+    write_error(stage, RecoveryError(str(report), OBJECT_PATH, "albedo"), 1)
+    mesh = UsdGeom.Mesh(stage.GetPrimAtPath(OBJECT_PATH))
+    colors = np.array(mesh.GetDisplayColorAttr().Get())
+    assert len(colors) == len(mesh.GetPointsAttr().Get()) and len(np.unique(colors, axis=0)) > 50
+    write_error(stage, RecoveryError(str(report), OBJECT_PATH, "albedo", "texture"), 1)
+    material, _ = UsdShade.MaterialBindingAPI(mesh.GetPrim()).ComputeBoundMaterial()
+    assert str(material.GetPath()) == LOOK
