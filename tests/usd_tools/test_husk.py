@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pxr import Gf, Usd, UsdRender
+from pxr import Gf, Usd, UsdGeom, UsdRender
 
 from tests.usd_tools.stages import write_scene
 from usd_tools.errors import UserError
@@ -28,10 +28,10 @@ with log.open("a") as file:
     file.write("\\t".join(arguments) + "\\n")
 value = {{flag: arguments[arguments.index(flag) + 1] for flag in ("-f", "-n", "-i", "-o")}}
 for index in range(int(value["-n"])):
-    frame = int(value["-f"]) + index * int(value["-i"])
+    frame = float(value["-f"]) + index * int(value["-i"])
     if frame in {broken!r}:
         continue
-    path = Path(value["-o"] % frame)
+    path = Path(value["-o"] % frame if "%" in value["-o"] else value["-o"])
     path.parent.mkdir(parents=True, exist_ok=True)
     picture = Path({picture!r}).read_bytes()
     path.write_bytes(picture[: {kept} * len(picture) // 100] if frame in {cut!r} else picture)
@@ -222,3 +222,42 @@ def test_missing_husk_is_told_with_the_remedy(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(UserError, match=r"husk was not found.*--renderer mitsuba"):
         render_with_husk(job(tmp_path), [1], named(tmp_path / "out", 1))
     assert not (tmp_path / "out").exists()
+
+
+@posix_only
+def test_sub_frames_are_rendered_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = write_scene(tmp_path / "s", frames=4)
+    log = install_fake(tmp_path / "bin", monkeypatch)
+    files = render_turntable(scene.stage, tmp_path / "out", renderer="husk", frames="1:2:0.5")
+    assert [file.name for file in files] == [f"scene.0001.{part}.exr" for part in ("000", "500")] + [
+        "scene.0002.000.exr"
+    ]
+    assert sorted((tmp_path / "out").iterdir()) == files
+    assert [line.split("\t")[:6] for line in log.read_text().splitlines()] == [
+        ["-f", frame, "-n", "1", "-i", "1"] for frame in ("1", "1.5", "2")
+    ]
+
+
+@posix_only
+def test_cameras_get_a_folder_each_and_variants_a_layer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def edit(stage: Usd.Stage) -> None:
+        UsdGeom.Camera.Define(stage, "/World/second")
+        variants = stage.GetPrimAtPath("/World").GetVariantSets().AddVariantSet("look")
+        for name in ("old", "new"):
+            variants.AddVariant(name)
+
+    scene = write_scene(tmp_path / "s", frames=2, edit=edit)
+    log = install_fake(tmp_path / "bin", monkeypatch)
+    files = render_turntable(
+        scene.stage, tmp_path / "out", renderer="husk", cameras=["/World"], variants=["look=new"]
+    )
+    assert [str(file.relative_to(tmp_path / "out")) for file in files] == [
+        str(Path(camera) / f"scene.000{frame}.exr") for camera in ("camera", "second") for frame in (1, 2)
+    ]
+    assert all(file.is_file() for file in files)
+    lines = [line.split("\t") for line in log.read_text().splitlines()]
+    assert [line[7] for line in lines] == ["/World/camera", "/World/second"]
+    assert {Path(line[-1]).name for line in lines} == {"scene.usda"}
+    assert str(scene.stage) not in lines[0] and not Path(lines[0][-1]).exists()  # a passing layer over it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -214,6 +215,17 @@ def test_only_what_moves_makes_the_scene_load_again(tmp_path: Path) -> None:
     still = write_scene(tmp_path / "still")
     assert not scene_varies(open_stage(still.stage))  # the camera alone is animated
 
+    def move_rig_and_name_pictures(stage: Usd.Stage) -> None:
+        rig = UsdGeom.Xform.Define(stage, "/rig").AddTranslateOp()
+        product = UsdRender.Product.Define(stage, "/Render/product").CreateProductNameAttr()
+        for frame in (1, 2):
+            rig.Set(Gf.Vec3d(frame), frame)
+            product.Set(f"a.{frame}.exr", frame)
+        UsdGeom.Camera.Define(stage, "/rig/camera")
+
+    moving = write_scene(tmp_path / "rig", edit=move_rig_and_name_pictures)
+    assert not scene_varies(open_stage(moving.stage))
+
     def turn(stage: Usd.Stage) -> None:
         turning = UsdGeom.Xformable(stage.GetPrimAtPath("/World")).AddRotateYOp()
         turning.Set(0.0, 1)
@@ -231,6 +243,87 @@ def test_resolution_defaults_to_the_render_settings(tmp_path: Path) -> None:
     scene = write_scene(tmp_path / "s", frames=1, edit=settings)
     (file,) = render_turntable(scene.stage, tmp_path / "o", samples=1)
     assert read_exr(file)[0].shape == (12, 20, 4)
+
+
+@needs_mitsuba
+def test_several_cameras_from_render_to_dataset(tmp_path: Path) -> None:
+    """Two cameras of render products, with policies of their own: silhouettes lie where poses say."""
+
+    def edit(stage: Usd.Stage) -> None:
+        look_from((0, 0, 1))(stage)
+        other = UsdGeom.Camera.Define(stage, "/World/other")
+        other.AddTransformOp().Set(
+            Gf.Matrix4d().SetLookAt(Gf.Vec3d(4, 0, 0), Gf.Vec3d(0, 0.4, 0), Gf.Vec3d(0, 1, 0)).GetInverse()
+        )
+        other.CreateFocalLengthAttr(30.0)
+        other.CreateHorizontalApertureAttr(24.0)
+        other.CreateVerticalApertureAttr(24.0)
+        settings = UsdRender.Settings.Define(stage, "/Render/rs")
+        settings.CreateResolutionAttr(Gf.Vec2i(48, 32))
+        for name, policy in (("other", "cropAperture"), ("camera", "adjustApertureWidth")):
+            product = UsdRender.Product.Define(stage, f"/Render/{name}")
+            product.CreateCameraRel().AddTarget(f"/World/{name}")
+            product.CreateAspectRatioConformPolicyAttr(policy)
+            settings.CreateProductsRel().AddTarget(product.GetPath())
+
+    scene = write_scene(tmp_path / "s", frames=2, edit=edit)
+    files = render_turntable(scene.stage, tmp_path / "r", frames="1,1.5", samples=16)
+    assert [str(file.relative_to(tmp_path / "r")) for file in files] == [
+        str(Path(camera) / f"scene.0001.{part}.exr")
+        for camera in ("other", "camera")
+        for part in ("000", "500")
+    ]
+    assert np.abs(read_exr(files[2])[0] - read_exr(files[3])[0]).max() > 0  # noise of their own
+    arguments = [str(scene.stage), "--images", str(tmp_path / "r"), "--out", str(tmp_path / "d")]
+    assert usd_to_llff.main([*arguments, "--frames", "1,1.5", "--no-ground-truth"]) == 0
+    transforms = json.loads((tmp_path / "d/transforms_train.json").read_text())
+    assert (transforms["w"], transforms["h"]) == (48, 32) and len(transforms["frames"]) == 4
+    for entry in transforms["frames"]:
+        figures = {**transforms, **entry}
+        alpha = read_exr(tmp_path / "d" / entry["hdr_path"])[0][..., 3]
+        rows, columns = np.indices(alpha.shape) + 0.5
+        found = np.average(columns, weights=alpha), np.average(rows, weights=alpha)
+        right, up, back, _ = np.linalg.inv(np.array(entry["transform_matrix"]))[:, 3]  # of the origin
+        expected = (
+            figures["cx"] - figures["fl_x"] * right / back,
+            figures["cy"] + figures["fl_y"] * up / back,
+        )
+        assert found == pytest.approx(expected, abs=0.15)
+        distance = np.linalg.norm([right, up, back])
+        radius = figures["fl_x"] * 0.9 / np.sqrt(distance**2 - 0.9**2)
+        assert alpha.sum() == pytest.approx(np.pi * radius**2, rel=0.08)  # a 16-gon is 3 % smaller
+
+
+@needs_mitsuba
+def test_variant_and_what_is_no_mesh(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def edit(stage: Usd.Stage) -> None:
+        look_from((0, 0, 1))(stage)
+        UsdGeom.Cube.Define(stage, "/World/cube")
+        variants = stage.GetPrimAtPath("/World").GetVariantSets().AddVariantSet("size")
+        for name, scale in (("full", 1.0), ("half", 0.5)):
+            variants.AddVariant(name)
+            variants.SetVariantSelection(name)
+            with variants.GetVariantEditContext():
+                UsdGeom.Mesh.Get(stage, "/World/sphere").AddScaleOp().Set(Gf.Vec3f(scale))
+        variants.SetVariantSelection("full")
+
+    scene = write_scene(tmp_path / "s", frames=1, edit=edit)
+    areas = []
+    for choice in ("full", "half"):
+        arguments = {"resolution": (32, 32), "samples": 4, "variants": [f"size={choice}"]}
+        (file,) = render_turntable(scene.stage, tmp_path / choice, **arguments)  # type: ignore[arg-type]
+        areas.append(read_exr(file)[0][..., 3].sum())
+    assert areas[0] == pytest.approx(4 * areas[1], rel=0.08)
+    assert "/World/cube: is a Cube and not rendered" in caplog.text
+
+
+@needs_mitsuba
+def test_point_instancers_are_refused(tmp_path: Path) -> None:
+    scene = write_scene(
+        tmp_path / "s", frames=1, edit=lambda stage: UsdGeom.PointInstancer.Define(stage, "/World/copies")
+    )
+    with pytest.raises(UserError, match="/World/copies: is a PointInstancer"):
+        render_turntable(scene.stage, tmp_path / "o", samples=1)
 
 
 def test_frames_default_to_the_stage(tmp_path: Path) -> None:
