@@ -30,6 +30,7 @@ from recon.stages.fine import FineSettings
 from recon.stages.fine_scene import FineScene
 from recon.stages.regularization import SmoothnessSettings
 from recon.stages.run_stage import TrainingSetup
+from recon.workers import Workers
 
 # The visual hull changes little with more silhouettes; views that are rendered on the fly are thousands.
 _HULL_VIEWS = 100
@@ -85,7 +86,12 @@ def make_objective(config: Config) -> Objective:
 
 
 def make_setup(
-    config: Config, dataset: Path, views: Views, rasterizer: Rasterizer, device: torch.device
+    config: Config,
+    dataset: Path,
+    views: Views,
+    rasterizer: Rasterizer,
+    device: torch.device,
+    workers: Workers | None = None,
 ) -> TrainingSetup:
     """What both stages share: the views to learn from, the light, the renderer and the losses."""
     return TrainingSetup(
@@ -97,6 +103,7 @@ def make_setup(
         batch=min(config.train.batch, len(views)),
         samples=config.train.samples,
         seed=config.seed,
+        workers=workers,
     )
 
 

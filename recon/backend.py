@@ -34,15 +34,22 @@ class Backend:
         return " + ".join(dict.fromkeys((self.rasterizer.name, self.networks)))
 
 
-def choose_device(name: str) -> torch.device:
-    """The device called `name` in `DEVICES`; "auto" takes CUDA where there is a GPU."""
+def choose_device(name: str, index: int = 0) -> torch.device:
+    """The device called `name` in `DEVICES`, GPU `index`; "auto" takes CUDA where there is a GPU."""
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError(
             "--device cuda: torch sees no NVIDIA GPU; use --device cpu, or install a CUDA build of torch"
         )
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name, 0) if name == "cuda" else torch.device(name)
+    if name == "cpu":
+        return torch.device("cpu")
+    if index >= torch.cuda.device_count():
+        raise UserError(
+            f"process {index} has no GPU, there are {torch.cuda.device_count()}; start as many processes as "
+            "GPUs (--nproc-per-node), or use --device cpu"
+        )
+    return torch.device("cuda", index)
 
 
 def choose_backend(name: str, device: torch.device) -> Backend:

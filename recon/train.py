@@ -2,6 +2,7 @@
 
     python -m recon.train --data DATASET --out RUN [--config FILE.yaml] [--set KEY=VALUE ...]
     python -m recon.train --resume --out RUN
+    torchrun --nproc-per-node GPUS -m recon.train --data DATASET --out RUN
 
 Coarse: a deformable tetrahedral grid and material fields in 3D. Then the surface is unwrapped and the fields
 are baked into textures. Fine: textures and vertices are refined. With `geometry.mesh` the artist's mesh and
@@ -15,6 +16,7 @@ import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 
@@ -50,6 +52,7 @@ from recon.stages.reporter import StageReporter
 from recon.stages.run_stage import Stage, TrainingSetup, run_stage
 from recon.validation import validate
 from recon.warp_runtime import compile_kernels
+from recon.workers import Workers
 from usd_tools.errors import UserError, run_command
 
 _LOG = logging.getLogger(__name__)
@@ -61,21 +64,30 @@ _PROBE_COLUMNS_PER_FACE = 4
 class Training:
     """One run: what its steps share, and the steps in their order."""
 
-    def __init__(self, config: Config, run: RunFolder, device: torch.device, backend: str) -> None:
+    def __init__(
+        self,
+        config: Config,
+        run: RunFolder,
+        checkpoints: Checkpoints,
+        device: torch.device,
+        backend: str,
+        workers: Workers,
+    ) -> None:
         if config.data.path is None:
             raise UserError("--data: expected a dataset folder (or data.path in the config)")
         self.config = config
         self.run = run
         self.device = device
         self.dataset = Path(config.data.path)
-        self.checkpoints = Checkpoints(run.checkpoints)
+        self.checkpoints = checkpoints
+        self.workers = workers
         self.backend = choose_backend(backend, device)
         self.record = RunRecord(run.record, device, self.backend.name)
 
     def execute(self, *, resume: bool) -> None:
         """Trains, exports and validates; every part is timed in run.json."""
-        torch.manual_seed(self.config.seed)
-        with self.record.stage("compile"):
+        torch.manual_seed(self.config.seed + self.workers.rank)  # jitter of their own; all else is equal
+        with self.record.stage("compile"), self.workers.first_alone():
             material = self.config.material
             used = (None, "a", "b") if self.backend.networks == "warp" else ()
             features = {material.encoder(branch).hash_features for branch in used}
@@ -84,9 +96,11 @@ class Training:
         _LOG.info("kernels ready in %.1f s (compiled at the first run, then cached)", seconds)
         with self.record.stage("load"):
             views, held_out = self._load_views()
-            setup = make_setup(self.config, self.dataset, views, self.backend.rasterizer, self.device)
+            rasterizer = self.backend.rasterizer
+            setup = make_setup(self.config, self.dataset, views, rasterizer, self.device, self.workers)
             setup.prefiltered_light()  # a known light is prefiltered here, once, and not in a timed step
         found = self.checkpoints.latest() if resume else None
+        self.workers.wait()  # until all have read it
         if found is not None:
             self._check_networks(found)
             _LOG.info("resuming the %s stage after %d iterations", found.stage, found.iteration)
@@ -128,7 +142,9 @@ class Training:
     def _unwrap_and_bake(self, coarse: CoarseScene) -> FineScene:
         resolution = self.config.textures.resolution
         with self.record.stage("unwrap"):
-            mesh = unwrap(coarse.mesh().detach(), resolution)
+            mesh = unwrap(coarse.mesh().detach(), resolution) if self.workers.leads else None
+            tensors = None if mesh is None else {k: v for k, v in vars(mesh).items() if v is not None}
+            mesh = Mesh(**self.workers.from_first(tensors, self.device))
         with self.record.stage("bake"):
             scene = self._fine_scene(mesh, None)
             baked = bake_field(coarse.field, scene.start, resolution)
@@ -179,6 +195,9 @@ class Training:
         train = self.config.train
         with ExitStack() as opened:
             opened.enter_context(self.record.stage(stage.name, stage.iterations - first))
+            if not self.workers.leads:
+                run_stage(stage, setup, lambda result: None, start=first)
+                return
             reporter = StageReporter(
                 stage,
                 self.run,
@@ -209,12 +228,16 @@ class Training:
             )
 
     def _export(self, folder: Path, scene: FineScene, setup: TrainingSetup) -> None:
+        if not self.workers.leads:
+            return
         with torch.no_grad():
             columns = _PROBE_COLUMNS_PER_FACE * self.config.light.resolution
             probe = setup.light.to_latlong(columns // 2, columns)
             export_asset(folder, scene.mesh(), scene.maps, probe)
 
     def _validate(self, scene: FineScene, setup: TrainingSetup, held_out: Views) -> None:
+        if not self.workers.leads:
+            return
         if len(held_out) == 0:
             _LOG.warning(
                 "no held-out views: validation is skipped; convert with --test-frames or --test-every"
@@ -257,19 +280,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--resume", action="store_true", help="go on with the interrupted run in --out")
     options = parser.parse_args(arguments)
 
-    device = choose_device(options.device)
+    workers = Workers.from_environment()
+    device = choose_device(options.device, workers.local_rank)
     config = _asked_config(options)
-    run = RunFolder.open(options.out, resume=options.resume)
-    with logging_to(run.log), run.reporting_errors():
-        saved = run.saved_config() if options.resume else None
+    kept = RunFolder(options.out)
+    with ExitStack() as opened:
+        if workers.leads:
+            run = RunFolder.open(kept.path, resume=options.resume)
+            opened.enter_context(logging_to(run.log))
+        else:
+            run = RunFolder.open(opened.enter_context(TemporaryDirectory()), resume=False)
+        opened.enter_context(run.reporting_errors())
+        saved = kept.saved_config() if options.resume else None
         if saved is not None:
-            config = _config_to_resume(saved, config, run)
-            if run.is_finished():
-                _LOG.info("%s: the run is finished, there is nothing to resume", run.path)
+            config = _config_to_resume(saved, config, kept)
+            if kept.is_finished():
+                _LOG.info("%s: the run is finished, there is nothing to resume", kept.path)
                 return
         run.save_config(config)
-        with deterministic_on_cpu(device):
-            Training(config, run, device, options.backend).execute(resume=options.resume)
+        opened.enter_context(deterministic_on_cpu(device))
+        opened.enter_context(workers.joined(device))
+        checkpoints = Checkpoints(kept.checkpoints)
+        training = Training(config, run, checkpoints, device, options.backend, workers)
+        training.execute(resume=options.resume)
         _LOG.info("done: %s", run.mesh / "mesh.obj")
 
 

@@ -15,6 +15,8 @@ from recon.objectives import Objective
 from recon.optimizers import ScheduledOptimizers
 from recon.render.interface import Rasterizer
 from recon.render.render_views import LossRoutes, Rendered, Scene, render_views
+from recon.stages.step_losses import StepLosses
+from recon.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,10 @@ class StepResult:
 
 
 class TrainingSetup:
-    """What stays the same for both stages: views, light, renderer and objective."""
+    """What stays the same for both stages: views, light, renderer and objective.
+
+    batch: views of a step, shared by `workers` (only this process if None).
+    """
 
     def __init__(
         self,
@@ -62,6 +67,7 @@ class TrainingSetup:
         batch: int,
         samples: int,
         seed: int,
+        workers: Workers | None = None,
     ) -> None:
         self.views = views
         self.light = light
@@ -71,6 +77,7 @@ class TrainingSetup:
         self.batch = batch
         self.samples = samples
         self.seed = seed
+        self.workers = workers or Workers()
 
     def prefiltered_light(self) -> PrefilteredLight:
         """The light to shade with; made once where it is known, anew with its gradient where it is learnt."""
@@ -109,22 +116,19 @@ def run_stage(
     iteration only, so that a resumed run goes on exactly as it would have.
     """
     order = ViewOrder(len(setup.views), setup.batch, f"{setup.seed} {stage.name}")
+    losses = StepLosses(stage, setup)
     for iteration in range(start, stage.iterations):
-        on_step(_step(stage, setup, order.views(iteration), iteration))
+        on_step(_step(stage, losses, order.views(iteration), iteration))
 
 
-def _step(stage: Stage, setup: TrainingSetup, views: Tensor, iteration: int) -> StepResult:
-    views = views.to(setup.views.images.device)
-    reference = setup.views.images[views]
-    rendered = setup.render(stage.scene, views)
-    losses = setup.objective(rendered, reference) | stage.regularize(rendered, iteration)
+def _step(stage: Stage, step_losses: StepLosses, views: Tensor, iteration: int) -> StepResult:
+    losses, rendered, reference = step_losses(views, iteration)
     stage.optimizers.zero_grad()
     torch.stack(list(losses.values())).sum().backward()
     stage.optimizers.step(iteration)
     with torch.no_grad():
         stage.after_step()
-    detached = {name: value.detach() for name, value in losses.items()}
-    return StepResult(iteration, detached, rendered, reference)
+    return StepResult(iteration, step_losses.of_the_batch(losses), rendered, reference)
 
 
 class ViewOrder:

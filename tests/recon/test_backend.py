@@ -27,8 +27,12 @@ def test_without_a_gpu_the_cpu_is_taken(monkeypatch, name):
 @pytest.mark.parametrize("name", ["auto", "cuda"])
 def test_with_a_gpu_it_is_taken_by_number(monkeypatch, name):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert choose_device(name) == torch.device("cuda", 0)
-    assert choose_device("cpu") == torch.device("cpu")
+    assert choose_device(name, 1) == torch.device("cuda", 1)
+    assert choose_device("cpu", 5) == torch.device("cpu")
+    with pytest.raises(UserError, match=r"process 2 has no GPU, there are 2; .*--nproc-per-node"):
+        choose_device(name, 2)
 
 
 def test_cuda_without_a_gpu_is_told(monkeypatch):
