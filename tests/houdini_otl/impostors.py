@@ -48,10 +48,11 @@ report("starting", 0, 0)
 if {mode!r} == "refuse":
     print("error: --set train.btach: no such key; did you mean train.batch?", file=sys.stderr)
     sys.exit(2)
-if {mode!r} == "work" and "--resume" not in arguments:
+if "--resume" not in arguments:
     dataset = Path(arguments[arguments.index("--data") + 1])
     shutil.copy(dataset / "dataset.json", out)
     (out / "config.yaml").write_text("light:\\n  mode: known\\n")
+if {mode!r} == "work" and "--resume" not in arguments:
     try:
         report("coarse", 3, 10)
         time.sleep(60)
@@ -79,7 +80,8 @@ def install_husk(houdini: Path, picture: Path, mode: str = "render") -> Path:
 def install_training_python(folder: Path, mode: str = "work") -> tuple[Path, Path]:
     """A Python that runs everything but training and comparison for real; its path and its log.
 
-    mode: `work` trains until it is interrupted, and to the end when it resumes; `refuse` ends with an error.
+    mode: `work` trains until it is interrupted, and to the end when it resumes; `finish` does so at once;
+    `refuse` ends with an error.
     """
     log = folder / "python.log"
     python = folder / "python"

@@ -176,7 +176,7 @@ class OpNode(Node):
         if node_type_name == "usd_rop":
             return LopNode(path, node_type_name, _ROP_PARMS)
         if node_type_name == "sceneimport":
-            return LopNode(path, node_type_name, stage_at=_session.scene)
+            return LopNode(path, node_type_name, {"objects": ""}, _session.scene)
         if node_type_name == "texture_recovery::import_recovered":
             return LopNode(path, node_type_name, {"layer": "", "show": "recovered", "object_path": ""})
         raise OperationFailed(f"Invalid node type name {node_type_name}")
@@ -210,6 +210,7 @@ class LopNode(OpNode):
         context_options: Mapping[str, Any] = {},
     ) -> Usd.Stage:
         assert self._stage_at is not None, f"{self._path} has no stage"
+        assert self._kind != "sceneimport" or self.evalParm("objects") == "*", "nothing is imported"
         return self._stage_at(_session.frame if frame is None else frame)
 
     def setDisplayFlag(self, on: bool) -> None:

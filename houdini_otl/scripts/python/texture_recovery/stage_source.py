@@ -40,6 +40,7 @@ def selected_stage() -> Iterator[StageSource]:
         yield StageSource(node, tuple(str(path) for path in node.lastModifiedPrims()))
     elif isinstance(node, (hou.ObjNode, hou.SopNode)):
         with _temporary_lop(lop_network(), "sceneimport", None) as scene:
+            _set(scene, {"objects": "*"})
             yield StageSource(scene, (_object_of(node).name(),))
     else:
         raise UserError(
