@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,6 +114,19 @@ def rotation_since(stage: Any, start: StageLights, time: float, lit: Any = None)
     return rotation
 
 
+def rotations_since(
+    stage: Any, start: StageLights, times: Iterable[float], lit: Any = None
+) -> dict[float, Matrix]:
+    """`rotation_since` for many times; lights that cannot vary are looked at once only.
+
+    Raises:
+        UserError: as `rotation_since`.
+    """
+    if not lights_vary(stage):
+        return {time: np.eye(3) for time in times}
+    return {time: rotation_since(stage, start, time, lit) for time in times}
+
+
 def _turn(start: StageLights, now: StageLights) -> Matrix:
     """How the first light that has an orientation has turned."""
     for before, after in zip(start.domes, now.domes):
@@ -145,11 +159,20 @@ def _turns_alone(path: str, time: float) -> str:
 
 
 def light_paths(stage: Any) -> list[str]:
-    """All prims that shine, visible or not, instances apart: what a recovered light takes the place of."""
+    """All prims that are lights, visible or not: what a recovered light takes the place of."""
     from pxr import UsdLux
 
-    return [
-        str(prim.GetPath())
-        for prim in active_prims(stage.GetPseudoRoot())
-        if prim.HasAPI(UsdLux.LightAPI) and not prim.IsInstanceProxy()
-    ]
+    prims = active_prims(stage.GetPseudoRoot())
+    return [str(prim.GetPath()) for prim in prims if prim.HasAPI(UsdLux.LightAPI)]
+
+
+def lights_vary(stage: Any) -> bool:
+    """Whether anything of any light, or of the prims above it, has time samples that may differ."""
+    from pxr import Sdf
+
+    prims = {prefix for path in light_paths(stage) for prefix in Sdf.Path(path).GetPrefixes()}
+    return any(
+        attribute.ValueMightBeTimeVarying()
+        for path in prims
+        for attribute in stage.GetPrimAtPath(path).GetAuthoredAttributes()
+    )

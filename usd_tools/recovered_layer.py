@@ -18,7 +18,7 @@ from usd_tools.normalization import rotation_of
 from usd_tools.obj import ObjMesh
 from usd_tools.open_pbr_surface import add_open_pbr_surface
 from usd_tools.recovered_mesh import UV_PRIMVAR, copy_transform, define_mesh
-from usd_tools.recovered_place import RecoveredPlace, find_place
+from usd_tools.recovered_place import RecoveredPlace, find_place, open_instances
 from usd_tools.source_variants import SourceVariants
 from usd_tools.stage import open_stage
 from usd_tools.usd_errors import usd_reason
@@ -131,8 +131,8 @@ def write_layer_over(
     UsdGeom.SetStageMetersPerUnit(stage, UsdGeom.GetStageMetersPerUnit(source))
     if source.HasDefaultPrim():
         root.defaultPrim = source.GetRootLayer().defaultPrim
-    for instance in place.instances:
-        stage.OverridePrim(instance).SetInstanceable(False)
+    for path_inside in (place.object, *lights):
+        open_instances(stage, path_inside)
 
     differs = [place.root, place.object, *lights]
     switch = SourceVariants(stage, differs)

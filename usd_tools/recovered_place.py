@@ -20,8 +20,7 @@ class RecoveredPlace:
     """The original's side of an import.
 
     prim: of the original stage, what is replaced. object: its path. root: path for the prim that will hold
-        the result, beside it. frame: at which the rest holds. local_to_stage: (4, 4). instances: paths of the
-        instances above it, which have to be opened.
+        the result, beside it. frame: at which the rest holds. local_to_stage: (4, 4).
     """
 
     prim: Any
@@ -29,7 +28,6 @@ class RecoveredPlace:
     root: str
     frame: float
     local_to_stage: Matrix
-    instances: tuple[str, ...]
     purpose: str
     double_sided: bool
 
@@ -79,9 +77,6 @@ def find_place(stage: Any, object_path: str, frame: float) -> RecoveredPlace:
     if stage.GetPrimAtPath(root):
         name = stage.GetRootLayer().GetDisplayName()
         raise UserError(f"{name}: already has a prim {root}; give the stage without an earlier result")
-    instances = tuple(
-        str(prefix) for prefix in path.GetPrefixes() if stage.GetPrimAtPath(prefix).IsInstance()
-    )
     gprim = UsdGeom.Gprim(prim)
     return RecoveredPlace(
         prim,
@@ -89,7 +84,16 @@ def find_place(stage: Any, object_path: str, frame: float) -> RecoveredPlace:
         str(root),
         frame,
         world_matrix(prim, frame),
-        instances,
         str(UsdGeom.Imageable(prim).ComputePurpose()),
         bool(gprim.GetDoubleSidedAttr().Get()) if gprim else False,
     )
+
+
+def open_instances(stage: Any, path: str) -> None:
+    """Makes the instances that the prim at `path` lies in prims of their own, so that it can be edited."""
+    from pxr import Sdf
+
+    while stage.GetPrimAtPath(path).IsInstanceProxy():
+        prefixes = Sdf.Path(path).GetPrefixes()
+        outermost = next(prefix for prefix in prefixes if stage.GetPrimAtPath(prefix).IsInstance())
+        stage.OverridePrim(outermost).SetInstanceable(False)

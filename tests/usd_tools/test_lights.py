@@ -11,7 +11,14 @@ from pxr import Gf, Sdf, Usd, UsdGeom, UsdLux
 from tests.usd_tools.stages import AXIS_COLORS, axis_probe
 from usd_tools.errors import UserError
 from usd_tools.images import read_image, write_exr, write_png
-from usd_tools.lights import find_lights, light_paths, probe_job, rotation_since
+from usd_tools.lights import (
+    find_lights,
+    light_paths,
+    lights_vary,
+    probe_job,
+    rotation_since,
+    rotations_since,
+)
 from usd_tools.matrices import unit
 from usd_tools.probe import bake_probe
 from usd_tools.probe_job import DistantJob, DomeJob, ProbeJob
@@ -282,7 +289,9 @@ def test_lights_that_turn_as_one(tmp_path):
     start = find_lights(stage, 1)
     rotation = rotation_since(stage, start, 2)
     np.testing.assert_allclose(rotation, [[0, 0, 1], [0, 1, 0], [-1, 0, 0]], atol=1e-7)
-    np.testing.assert_allclose(rotation_since(stage, start, 1), np.eye(3), atol=1e-9)
+    turns = rotations_since(stage, start, (1, 2))
+    np.testing.assert_allclose(turns[1], np.eye(3), atol=1e-9)
+    np.testing.assert_allclose(turns[2], rotation, atol=1e-9)
     # What it says: L_t(d) = L_start(R^T d).
     later, before = baked(stage, 2), baked(stage, 1)
     np.testing.assert_allclose(shown(later, "-z"), sample_latlong(before, rotation.T @ [0, 0, -1]), atol=1e-5)
@@ -311,3 +320,14 @@ def test_lights_that_change_alone_are_named(tmp_path, edit):
     edit(stage)
     with pytest.raises(UserError, match="/sun"):
         rotation_since(stage, find_lights(stage, 1), 2)
+
+
+def test_whether_lights_vary():
+    stage = new_stage()
+    rig = UsdGeom.Xform.Define(stage, "/rig")
+    UsdLux.DomeLight.Define(stage, "/rig/sky")
+    assert not lights_vary(stage)
+    start = find_lights(stage, 1)
+    np.testing.assert_array_equal(rotations_since(stage, start, (5.0,))[5.0], np.eye(3))
+    turning(rig.GetPrim())
+    assert lights_vary(stage)

@@ -223,6 +223,7 @@ def instanced(stage):
     asset.SetDefaultPrim(UsdGeom.Xform.Define(asset, "/Asset").GetPrim())
     define_sphere(asset, "/Asset/shape")
     define_material(asset, "/Asset/look", "/Asset/shape")
+    UsdLux.DistantLight.Define(asset, "/Asset/lamp")
     asset.Save()
     stage.RemovePrim("/World/sphere")
     prim = UsdGeom.Xform.Define(stage, "/World/asset")
@@ -231,7 +232,7 @@ def instanced(stage):
     prim.GetPrim().SetInstanceable(True)
 
 
-@pytest.mark.parametrize("config", [PLAIN, KNOWN])
+@pytest.mark.parametrize("config", [LEARNT, KNOWN])
 def test_instances_and_references(tmp_path, config):
     _, out = import_over(tmp_path, edit=instanced, config=config)
     stage = choose(out, RECOVERED)
@@ -240,6 +241,7 @@ def test_instances_and_references(tmp_path, config):
         assert bound(choose(out, ORIGINAL), "/World/asset/shape") == "/World/asset/look"
     else:
         assert rendered_meshes(stage) == [mesh_path("/World/asset/shape_recovered")]
+        assert not is_rendered(stage.GetPrimAtPath("/World/asset/lamp"), 1)
         assert rendered_meshes(choose(out, ORIGINAL)) == ["/World/asset/shape"]
 
 
