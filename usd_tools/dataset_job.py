@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from usd_tools.cameras import Lens
-from usd_tools.materials import Look
+from usd_tools.looks.network import Look
 from usd_tools.matrices import Matrix
 from usd_tools.obj import ObjMesh
 from usd_tools.probe_job import ProbeJob
+from usd_tools.textured_object import TexturedObject
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,10 @@ class FrameJob:
 
 @dataclass(frozen=True)
 class GroundTruthJob:
-    """mesh: in the dataset frame. probe: its target is the dataset frame."""
+    """textured: in the dataset frame. probe: None where the stage has no light."""
 
-    mesh: ObjMesh
-    look: Look
-    probe: ProbeJob
+    textured: TexturedObject
+    probe: ProbeJob | None
 
 
 @dataclass(frozen=True)
@@ -76,12 +76,17 @@ def save_job(job: DatasetJob, folder: Path) -> None:
         "color_space": job.color_space,
         "resolution": job.resolution,
         "alpha": job.alpha,
-        "look": truth and truth.look.to_json(),
-        "probe": truth and truth.probe.to_json(),
+        "looks": truth and [look.to_json() for look in truth.textured.looks],
+        "uv_sets": truth and list(truth.textured.uv_sets),
+        "probe": truth and truth.probe and truth.probe.to_json(),
     }
     (folder / "job.json").write_text(json.dumps(content), encoding="utf-8")
     if truth:
-        np.savez(folder / "mesh.npz", **{name: getattr(truth.mesh, name) for name in _MESH_ARRAYS})
+        arrays = {name: getattr(truth.textured.mesh, name) for name in _MESH_ARRAYS}
+        arrays["face_looks"] = truth.textured.face_looks
+        for number, (values, faces) in enumerate(truth.textured.uv_sets.values()):
+            arrays[f"uv_set_{number}"], arrays[f"uv_set_{number}_faces"] = values, faces
+        np.savez(folder / "mesh.npz", **arrays)
 
 
 def load_job(folder: Path) -> DatasetJob:
@@ -98,14 +103,19 @@ def load_job(folder: Path) -> DatasetJob:
         for frame in content["frames"]
     )
     truth = None
-    if content["look"]:
+    if content["looks"]:
         with np.load(folder / "mesh.npz", allow_pickle=False) as arrays:
-            mesh = ObjMesh(**{name: arrays[name] for name in _MESH_ARRAYS})
-        truth = GroundTruthJob(
-            mesh,
-            Look.from_json(content["look"]),
-            ProbeJob.from_json(content["probe"]),
-        )
+            textured = TexturedObject(
+                ObjMesh(**{name: arrays[name] for name in _MESH_ARRAYS}),
+                tuple(Look.from_json(look) for look in content["looks"]),
+                arrays["face_looks"],
+                {
+                    name: (arrays[f"uv_set_{number}"], arrays[f"uv_set_{number}_faces"])
+                    for number, name in enumerate(content["uv_sets"])
+                },
+            )
+        probe = content["probe"]
+        truth = GroundTruthJob(textured, ProbeJob.from_json(probe) if probe else None)
     size = content["resolution"]
     return DatasetJob(
         content["description"],

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from usd_tools.asset_paths import asset_file
 from usd_tools.errors import UserError
 from usd_tools.light_emission import Color, light_value, read_emission
-from usd_tools.materials import asset_file
 from usd_tools.matrices import Matrix
 from usd_tools.normalization import Y_UP_TO_Z_UP
 from usd_tools.stage import up_axis, world_matrix

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from usd_tools import lights, materials
+from usd_tools import lights
 from usd_tools import stage as stages
 from usd_tools.camera_selection import camera_samples, find_cameras, transform_samples
 from usd_tools.camera_views import View, find_views
@@ -20,10 +20,10 @@ from usd_tools.dataset_job import DatasetJob, FrameJob, GroundTruthJob
 from usd_tools.errors import UserError
 from usd_tools.frames import format_frames, parse_frames
 from usd_tools.matrices import Matrix, nearest_rotation, transform_normals, transform_points
-from usd_tools.mesh_reading import read_mesh
 from usd_tools.normalization import pose_to_dataset, rotation_of, stage_to_dataset
 from usd_tools.obj import ObjMesh
 from usd_tools.render_settings import picture_format
+from usd_tools.textured_object import read_object
 from usd_tools.usd_errors import usd_errors_told
 from usd_tools.winding import is_inside
 
@@ -79,23 +79,24 @@ def _plan(request: Request) -> DatasetJob:
         )
     start = views[0].frame if views else _still_frame(stage, request)
 
-    prim = stages.find_mesh(stage, request.object, start)
-    look = materials.read_look(prim, start) if request.ground_truth else None
-    if prim.GetPointsAttr().ValueMightBeTimeVarying():
-        log.warning("%s: its points are animated; the shape of frame %g is used", prim.GetPath(), start)
-    mesh = read_mesh(prim, start, look.uv_primvar if look else None)
-    used = mesh.vertices[np.unique(mesh.faces)]
+    prim, meshes = stages.find_object(stage, request.object, start)
+    for mesh in meshes:
+        if mesh.GetPointsAttr().ValueMightBeTimeVarying():
+            log.warning("%s: its points are animated; the shape of frame %g is used", mesh.GetPath(), start)
+    _check_parts_hang_together(prim, meshes, views)
+    textured = read_object(meshes, start, request.ground_truth)
+    used = textured.mesh.vertices[np.unique(textured.mesh.faces)]
     similarity = stage_to_dataset(used, stages.up_axis(stage), request.normalize)
-    mesh = mesh_to_dataset(mesh, similarity)
-    light, light_turns = _read_lights(stage, prim.GetPrim(), start, views, request)
+    textured = replace(textured, mesh=mesh_to_dataset(textured.mesh, similarity))
+    light, light_turns = _read_lights(stage, prim, start, views, request)
     truth = None
-    if look is not None:
-        assert light is not None, "a ground truth has its light"
-        truth = GroundTruthJob(mesh, look, lights.probe_job(light, rotation_of(similarity)))
+    if request.ground_truth:
+        probe = lights.probe_job(light, rotation_of(similarity)) if light else None
+        truth = GroundTruthJob(textured, probe)
     _warn_of_stillness(views, prim)
     frames = _frame_jobs(stage, views, prim, similarity, light_turns)
-    _check_cameras_outside(frames, mesh)
-    frames = tuple(_with_bounds(frame, mesh) for frame in frames)
+    _check_cameras_outside(frames, textured.mesh)
+    frames = tuple(_with_bounds(frame, textured.mesh) for frame in frames)
     description = {
         "schema_version": SCHEMA_VERSION,
         "source_stage": str(Path(request.stage).resolve()),
@@ -109,7 +110,7 @@ def _plan(request: Request) -> DatasetJob:
             {"name": f.name, "frame": number(f.frame), "camera": f.camera, "split": f.split} for f in frames
         ],
         "stage_to_dataset": rows(similarity),
-        "light_probe": "ground_truth/probe.exr" if truth else None,
+        "light_probe": "ground_truth/probe.exr" if truth and truth.probe else None,
     }
     return DatasetJob(description, frames, request.color_space, request.resolution, truth, request.alpha)
 
@@ -170,6 +171,21 @@ def _motion_back(mesh: Any, start: float, frame: float) -> Matrix:
     return motion
 
 
+def _check_parts_hang_together(prim: Any, meshes: Sequence[Any], views: Sequence[View]) -> None:
+    """An object of several meshes is held as one, so none may move by itself."""
+    frames = sorted({view.frame for view in views})
+    for mesh in meshes if len(meshes) > 1 else ():
+        within = [
+            np.linalg.inv(stages.world_matrix(prim, frame)) @ stages.world_matrix(mesh.GetPrim(), frame)
+            for frame in frames
+        ]
+        if any(not np.allclose(matrix, within[0], rtol=1e-5, atol=1e-6) for matrix in within):
+            raise UserError(
+                f"{mesh.GetPath()}: moves within {prim.GetPath()}; expected one rigid object, name the "
+                "part to recover by --object"
+            )
+
+
 def _warn_of_stillness(views: Sequence[View], mesh: Any) -> None:
     """Says which frames lie beyond the animation, where USD holds the last pose: mostly a wrong range."""
     moving = transform_samples(mesh.GetPrim())
@@ -214,9 +230,13 @@ def _read_lights(
 ) -> tuple[lights.StageLights | None, dict[float, Matrix]]:
     """What lights the object at `start`, and by frame how it has turned since, (3, 3) in stage space.
 
-    Without ground truth, light that cannot be told is none, and taken to stand still.
+    Without ground truth, light that cannot be told is none, and taken to stand still. Without pictures, a
+    stage may do without light.
     """
     frames = sorted({view.frame for view in views})
+    if not frames and not lights.light_paths(stage):
+        log.warning("%s: has no light, so the ground truth is without probe", request.stage)
+        return None, {}
     try:
         light = lights.find_lights(stage, start, lit)
         return light, {frame: lights.rotation_since(stage, light, frame, lit) for frame in frames}

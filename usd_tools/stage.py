@@ -160,6 +160,31 @@ def find_mesh(stage: Any, path: str | None = None, time: float = 1.0) -> Any:
     Raises:
         UserError: there is none, or more than one (they are named).
     """
+    visible = _find_meshes(stage, path, time)
+    if len(visible) > 1:
+        where = stage.GetRootLayer().GetDisplayName() if path is None else f"--object {path}"
+        names = ", ".join(str(mesh.GetPath()) for mesh in visible[:6])
+        more = ", ..." if len(visible) > 6 else ""
+        raise UserError(
+            f"{where}: has {len(visible)} meshes ({names}{more}); name one by --object, "
+            "or the prim above them"
+        )
+    return visible[0]
+
+
+def find_object(stage: Any, path: str | None = None, time: float = 1.0) -> tuple[Any, list[Any]]:
+    """The prim to recover and its UsdGeom.Meshes: all visible ones below `path`, or the stage's only one.
+
+    A single mesh is the prim itself.
+
+    Raises:
+        UserError: there is no mesh, or no `path` and more than one (they are named).
+    """
+    meshes = [find_mesh(stage, None, time)] if path is None else _find_meshes(stage, path, time)
+    return meshes[0].GetPrim() if len(meshes) == 1 else stage.GetPrimAtPath(path), meshes
+
+
+def _find_meshes(stage: Any, path: str | None, time: float) -> list[Any]:
     from pxr import UsdGeom
 
     root = stage.GetPseudoRoot() if path is None else prim_at(stage, path, "--object")
@@ -176,11 +201,7 @@ def find_mesh(stage: Any, path: str | None = None, time: float = 1.0) -> Any:
     if not visible:
         what = _instead_of_meshes(root, meshes)
         raise UserError(f"{where}: has {what}; expected one visible mesh, name it by --object")
-    if len(visible) > 1:
-        names = ", ".join(str(prim.GetPath()) for prim in visible[:6])
-        more = ", ..." if len(visible) > 6 else ""
-        raise UserError(f"{where}: has {len(visible)} meshes ({names}{more}); name one by --object")
-    return UsdGeom.Mesh(visible[0])
+    return [UsdGeom.Mesh(prim) for prim in visible]
 
 
 def _instead_of_meshes(root: Any, hidden: Sequence[Any]) -> str:

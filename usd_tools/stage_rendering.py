@@ -10,24 +10,23 @@ import numpy as np
 
 from usd_tools.cameras import camera_to_world, clipping_range, read_lens
 from usd_tools.errors import UserError
-from usd_tools.ground_truth import bake_look
 from usd_tools.lights import find_lights, probe_job
-from usd_tools.materials import read_look
 from usd_tools.matrices import nearest_rotation
-from usd_tools.mesh_reading import read_mesh
 from usd_tools.mitsuba_scene import Material, PinholeCamera, Surface
 from usd_tools.probe import bake_probe
 from usd_tools.render_settings import PictureFormat
 from usd_tools.stage import active_prims, is_rendered
+from usd_tools.texture_baking import bake_object
+from usd_tools.textured_object import read_object
 
 log = logging.getLogger(__name__)
 
 
 def read_surfaces(stage: Any, time: float) -> list[Surface]:
-    """All meshes that renderers draw, with their UsdPreviewSurface as the ground truth has it.
+    """All meshes that renderers draw, with their looks as the ground truth has them.
 
     Raises:
-        UserError: there is no such mesh, or one cannot be read (see `read_mesh`, `read_look`).
+        UserError: there is no such mesh, or one cannot be read (see `read_object`).
     """
     from pxr import UsdGeom
 
@@ -51,15 +50,15 @@ def _tell_what_is_not_drawn(prims: Iterable[Any]) -> None:
 
 
 def _read_surface(mesh: Any, time: float) -> Surface:
-    look = read_look(mesh, time)
-    shape = read_mesh(mesh, time, look.uv_primvar)
-    assert shape.uvs is not None and shape.normals is not None, "read_mesh gives both"
-    maps = bake_look(look)
+    source = read_object([mesh], time)
+    baked = bake_object(source)
+    shape, maps = baked.mesh, baked.maps
+    assert shape.uvs is not None and shape.normals is not None, "objects are read with both"
     material = Material(
         albedo=maps["albedo"],
         roughness=maps["roughness"][..., 0],
         metallic=maps["metallic"][..., 0],
-        normal=maps["normal"] if look.channels["normal"].texture else None,
+        normal=None if all(look.is_constant("normal") for look in source.looks) else maps["normal"],
     )
     return Surface(
         shape.vertices[shape.faces], shape.normals[shape.normal_faces], shape.uvs[shape.uv_faces], material

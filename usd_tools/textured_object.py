@@ -146,6 +146,7 @@ def _chosen(triangles: TriangleMesh, names: Sequence[str | None], face_looks: In
 def _merged(parts: Sequence[TexturedObject], looks: tuple[Look, ...]) -> TexturedObject:
     if len(parts) == 1:
         return replace(parts[0], looks=looks)
+    mains = [_present(part.mesh.uvs, part.mesh.uv_faces) for part in parts]
     shape = ObjMesh(
         *_stacked([_present(part.mesh.vertices, part.mesh.faces) for part in parts]),
         *_stacked(mains),
@@ -153,10 +154,7 @@ def _merged(parts: Sequence[TexturedObject], looks: tuple[Look, ...]) -> Texture
     )
     names = dict.fromkeys(name for part in parts for name in part.uv_sets)
     sets = {
-        name: _stacked(
-            [part.uv_sets.get(name, _present(part.mesh.uvs, part.mesh.uv_faces)) for part in parts]
-        )
-        for name in names
+        name: _stacked([part.uv_sets.get(name, main) for part, main in zip(parts, mains)]) for name in names
     }
     return TexturedObject(shape, looks, np.concatenate([part.face_looks for part in parts]), sets)
 

@@ -7,22 +7,11 @@ import pytest
 from pxr import Gf, Sdf, UsdGeom, UsdLux, UsdShade
 
 from tests.usd_tools.stages import AXIS_COLORS, write_scene
-from usd_tools.color import srgb_to_linear
 from usd_tools.errors import UserError
-from usd_tools.ground_truth import bake_look
-from usd_tools.images import read_exr, read_image, write_exr, write_png
-from usd_tools.materials import Channel, Look, Texture, read_look
+from usd_tools.images import read_exr, read_image
 from usd_tools.obj import read_obj
 from usd_tools.stage import find_mesh, open_stage
 from usd_tools.usd_to_llff import main
-
-NEUTRAL = {
-    "albedo": Channel((0.5, 0.5, 0.5)),
-    "roughness": Channel((0.25,)),
-    "metallic": Channel((0.0,)),
-    "occlusion": Channel((1.0,)),
-    "normal": Channel((0.0, 0.0, 1.0)),
-}
 
 
 def convert(scene, out, *options):
@@ -66,48 +55,6 @@ def test_no_normalize_keeps_the_stage(tmp_path):
     np.testing.assert_allclose(
         mesh.vertices, points @ np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]]), atol=1e-6
     )
-
-
-def test_scale_bias_components_and_sizes(tmp_path):
-    random = np.random.default_rng(3)
-    packed = random.random((8, 4, 4)).astype(np.float32)
-    write_exr(tmp_path / "packed.exr", packed, half=False)
-    write_png(tmp_path / "gray.png", random.random((16, 16)))
-    file = str(tmp_path / "packed.exr")
-    texture = Texture(file, "g", (1, 0.5, 1, 1), (0, 0.25, 0, 0))
-    alpha = Texture(file, "a")
-    gray = Texture(str(tmp_path / "gray.png"), "rgb", color_space="sRGB")
-    look = Look(
-        {
-            **NEUTRAL,
-            "roughness": Channel((0.5,), texture),
-            "metallic": Channel((0.0,), alpha),
-            "albedo": Channel((0.0, 0.0, 0.0), gray),
-        }
-    )
-    maps = bake_look(look)
-    assert {name: value.shape for name, value in maps.items()} == {
-        "albedo": (16, 16, 3),
-        "normal": (16, 16, 3),
-        "roughness": (16, 16, 1),
-        "metallic": (16, 16, 1),
-        "occlusion": (16, 16, 1),
-    }
-    # Bilinear growth keeps means (of the repeating picture).
-    assert maps["roughness"].mean() == pytest.approx(packed[..., 1].mean() * 0.5 + 0.25, abs=1e-5)
-    assert maps["metallic"].mean() == pytest.approx(packed[..., 3].mean(), abs=1e-5)
-    stored = srgb_to_linear(read_image(tmp_path / "gray.png"))
-    np.testing.assert_allclose(maps["albedo"], np.repeat(stored, 3, axis=2), atol=1e-6)
-
-
-def test_constants_and_inverted_green(tmp_path):
-    write_png(tmp_path / "n.png", np.full((4, 4, 3), [0.5, 0.75, 0.933]))
-    flipped = Texture(str(tmp_path / "n.png"), "rgb", (2, -2, 2, 1), (-1, 1, -1, 0), "raw")
-    maps = bake_look(Look({**NEUTRAL, "normal": Channel((0.0, 0.0, 1.0), flipped)}))
-    assert (maps["roughness"] == 0.25).all()
-    assert maps["normal"][..., 1].max() < -0.4
-    np.testing.assert_allclose(np.linalg.norm(maps["normal"], axis=-1), 1, atol=1e-6)
-    assert bake_look(Look(NEUTRAL))["albedo"].shape == (64, 64, 3)
 
 
 def probe_colors(truth):
@@ -188,19 +135,25 @@ def set_file(path):
     return lambda stage: shader(stage, "albedo").GetInput("file").Set(Sdf.AssetPath(path))
 
 
-def transform2d(stage):
-    node = UsdShade.Shader.Define(stage, f"{LOOK}/transform")
-    node.CreateIdAttr("UsdTransform2d")
-    shader(stage, "albedo").GetInput("st").ConnectToSource(node.ConnectableAPI(), "result")
+def test_a_stage_without_light_has_a_ground_truth_without_probe(tmp_path, capsys):
+    scene = write_scene(tmp_path / "scene", edit=lambda stage: stage.RemovePrim("/World/dome"))
+    truth = convert(scene, tmp_path / "out")
+    assert not (truth / "probe.exr").exists() and (truth / "albedo.png").exists()
+    assert json.loads((tmp_path / "out" / "dataset.json").read_text())["light_probe"] is None
+    assert "no light" in capsys.readouterr().err
 
 
-def subsets(stage):
-    mesh = UsdGeom.Mesh(stage.GetPrimAtPath("/World/sphere"))
-    UsdShade.MaterialBindingAPI(mesh).CreateMaterialBindSubset("left", [0, 1, 2])
+def subset_without_rest(stage):
+    subset = UsdGeom.Subset.CreateGeomSubset(
+        UsdGeom.Mesh(stage.GetPrimAtPath("/World/sphere")), "left", "face", [0, 1, 2], "materialBind"
+    )
+    look = UsdShade.Material(stage.GetPrimAtPath(LOOK))
+    unbound(stage)
+    UsdShade.MaterialBindingAPI.Apply(subset.GetPrim()).Bind(look)
 
 
-def materialx(stage):
-    shader(stage, "surface").CreateIdAttr("ND_open_pbr_surface_surfaceshader")
+def unknown_surface(stage):
+    shader(stage, "surface").CreateIdAttr("PxrDisneyBsdf")
 
 
 def sphere_light(stage):
@@ -218,9 +171,8 @@ def unbound(stage):
 @pytest.mark.parametrize(
     "edit, message",
     [
-        (transform2d, "UsdTransform2d"),
-        (subsets, r"GeomSubsets \(left\)"),
-        (materialx, "ND_open_pbr_surface"),
+        (subset_without_rest, "faces without material"),
+        (unknown_surface, "PxrDisneyBsdf"),
         (unbound, "no material"),
         (
             lambda stage: (
@@ -229,11 +181,10 @@ def unbound(stage):
             "useSpecularWorkflow",
         ),
         (set_file("./textures/absent.png"), r"absent\.png.*missing"),
-        (set_file("./textures/a.<UDIM>.png"), "UDIM"),
+        (set_file("./textures/a.<UDIM>.png"), "has no tile"),
         (set_file("https://example.org/a.png"), "URL"),
         (set_file(""), "names no file"),
         (set_file("./scene.usda"), r"scene\.usda.*cannot be read as a picture"),
-        (lambda stage: stage.RemovePrim("/World/dome"), "no light"),
         (sphere_light, r"/World/bulb \(SphereLight\)"),
         (angular, "angular"),
     ],
@@ -243,10 +194,3 @@ def test_what_is_not_supported_is_named(tmp_path, edit, message):
     with pytest.raises(UserError, match=message):
         main([str(scene.stage), "--ground-truth-only", "--out", str(tmp_path / "out")])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["scene"]
-
-
-def test_look_survives_json(tmp_path):
-    stage = open_stage(write_scene(tmp_path).stage)
-    look = read_look(find_mesh(stage), 1)
-    assert Look.from_json(json.loads(json.dumps(look.to_json()))).channels == look.channels
-    assert look.channels["normal"].texture.scale == (2, 2, 2, 1)

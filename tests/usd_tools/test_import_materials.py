@@ -14,16 +14,16 @@ from tests.usd_tools.stages import AXIS_COLORS, write_scene
 from tests.usd_tools.validation import validation_errors
 from usd_tools import recovered_layer
 from usd_tools.errors import UserError
-from usd_tools.ground_truth import bake_look
 from usd_tools.images import read_image
 from usd_tools.import_materials import light_was_learnt, main
 from usd_tools.lights import find_lights, probe_job
-from usd_tools.materials import read_look
 from usd_tools.mesh_reading import read_mesh
 from usd_tools.obj import read_obj
 from usd_tools.probe import bake_probe
 from usd_tools.recovered_layer import light_path, material_path, mesh_path
 from usd_tools.stage import find_mesh, open_stage
+from usd_tools.texture_baking import bake_object
+from usd_tools.textured_object import read_object
 from usd_tools.usd_to_llff import main as convert
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -88,8 +88,8 @@ def test_alone(scene_and_run, tmp_path, suffix):
     material, _ = UsdShade.MaterialBindingAPI(mesh).ComputeBoundMaterial()
     assert material.GetPath() == material_path()
     if not packaged:
-        maps = bake_look(read_look(mesh, 1))
-        wanted = bake_look(read_look(find_mesh(original), 1))
+        maps = bake_object(read_object([mesh], 1)).maps
+        wanted = bake_object(read_object([find_mesh(original)], 1)).maps
         for channel in CHANNELS:
             tolerance = 0.03 if channel == "normal" else 1e-6  # 8-bit normals are normalized once more
             np.testing.assert_allclose(maps[channel], wanted[channel], atol=tolerance, err_msg=channel)
