@@ -239,7 +239,7 @@ def _read_lights(
         return None, {}
     try:
         light = lights.find_lights(stage, start, lit)
-        return light, {frame: lights.rotation_since(stage, light, frame, lit) for frame in frames}
+        return light, lights.rotations_since(stage, light, frames, lit)
     except UserError as error:
         if request.ground_truth:
             remedy = "; or convert with --no-ground-truth and train with light.mode=learnt"
