@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from texture_recovery import background_job
-from texture_recovery.background_job import BackgroundJob, Outcome, Step, last_words
+from texture_recovery.background_job import BackgroundJob, Outcome, Step, last_words, warnings
 from texture_recovery.run_status import process_exists
 
 from usd_tools.errors import UserError
@@ -139,5 +139,8 @@ def test_last_words(tmp_path: Path) -> None:
     assert last_words(log) == ""
     log.write_bytes(b"> python\nerror: one\nerror: two\nlast\xff line\n\n")
     assert last_words(log) == "two"
+    assert warnings(log) == []
+    log.write_bytes(b"warning: dark\nnews\nwarning: flat\nwarning: dark\n")
+    assert warnings(log) == ["warning: dark", "warning: flat"]
     log.write_bytes(b"x" * 100_000 + b"\n> python\nlast\xff line\n\n")
     assert last_words(log) == "last\ufffd line"

@@ -123,6 +123,17 @@ def test_export_with_a_new_turntable(artist: Any, tmp_path: Path) -> None:
     assert husk.split("\t")[:6] == ["-f", "11", "-n", "6", "-i", "1"]
 
 
+def test_warnings_are_told_at_the_end(artist: Any, scene: Scene) -> None:
+    stage = Usd.Stage.Open(str(scene.stage))
+    points = UsdGeom.Mesh(stage.GetPrimAtPath(OBJECT)).GetPointsAttr()
+    for frame in (1, 4):
+        points.Set(points.Get(), frame)
+    stage.Save()
+    export(artist, "/World/camera", SMALL)
+    assert artist.messages[-1].startswith("The dataset is ready")
+    assert f"\n\nwarning: {OBJECT}: its points are animated" in artist.messages[-1]
+
+
 def test_objects_and_sops_come_through_a_scene_import(artist: Any, scene: Scene) -> None:
     hou.OpNode("/obj")
     owner = hou.ObjNode("/obj/sphere")

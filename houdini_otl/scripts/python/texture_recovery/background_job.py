@@ -167,15 +167,25 @@ class BackgroundJob:
 
 def last_words(log: Path) -> str:
     """The last `error:` line of a log, without that word; otherwise its last line."""
+    lines = [line for line in _tail(log) if not line.startswith("> ")]
+    errors = [line.removeprefix("error:").strip() for line in lines if line.startswith("error:")]
+    return (errors or lines or [""])[-1]
+
+
+def warnings(log: Path) -> list[str]:
+    """The `warning:` lines of a log, each once."""
+    return list(dict.fromkeys(line for line in _tail(log) if line.startswith("warning:")))
+
+
+def _tail(log: Path) -> list[str]:
+    """The last lines of a log that say anything."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
             text = file.read().decode("utf-8", errors="replace")
     except OSError:
-        return ""
-    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("> ")]
-    errors = [line.removeprefix("error:").strip() for line in lines if line.startswith("error:")]
-    return (errors or lines or [""])[-1]
+        return []
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def _windows_flags() -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import hou
 
 from texture_recovery import dialogs, jobs, session
-from texture_recovery.background_job import BackgroundJob
+from texture_recovery.background_job import BackgroundJob, warnings
 from texture_recovery.export_request import ExportRequest, default_fields, request_from_fields
 from texture_recovery.job_monitor import MONITOR
 from texture_recovery.pipeline_commands import JobFolder, Training
@@ -29,6 +29,7 @@ NEW_TURNTABLE = "New turntable around the object"
 WITHOUT_TRUTH = "Go On Without"
 RESUME, ANEW, KEEP = "Resume", "Train Anew", "Keep It"
 _TURNTABLE_FRAMES = "1:64"
+_MOST_WARNINGS = 5
 
 
 def export_dataset() -> None:
@@ -45,10 +46,8 @@ def export_dataset() -> None:
         request = _checked(request)
         jobs.remove_earlier_pictures(request.folder)
         folder = session.remember(request.folder.path)
-        _start(
-            jobs.export_job(request, training, session.environment()),
-            partial(dialogs.tell, f"The dataset is ready:\n{folder.dataset}\n\nNext: Train", jobs.EXPORT),
-        )
+        job = jobs.export_job(request, training, session.environment())
+        _start(job, partial(_tell_end, job, f"The dataset is ready:\n{folder.dataset}", "Next: Train"))
 
 
 def train() -> None:
@@ -63,12 +62,7 @@ def train() -> None:
             job = jobs.resume_job(folder, training, session.environment())
         else:
             job = _new_run(folder, training)
-        _start(
-            job,
-            partial(
-                dialogs.tell, f"The run is finished:\n{folder.run}\n\nNext: Import Recovered", jobs.TRAIN
-            ),
-        )
+        _start(job, partial(_tell_end, job, f"The run is finished:\n{folder.run}", "Next: Import Recovered"))
 
 
 def import_recovered() -> None:
@@ -194,6 +188,11 @@ def _new_run(folder: JobFolder, training: Training) -> BackgroundJob:
 
 def _open_page(folder: JobFolder) -> None:
     open_page(folder)
+
+
+def _tell_end(job: BackgroundJob, result: str, next_step: str) -> None:
+    """What has come out, what it warned of, and what to click next."""
+    dialogs.tell("\n\n".join([result, *warnings(job.log)[:_MOST_WARNINGS], next_step]), job.name)
 
 
 def _start(job: BackgroundJob, succeeded: Callable[[], None]) -> None:
