@@ -13,6 +13,7 @@ from pxr import Gf, Sdf, Usd, UsdGeom, UsdRender
 from texture_recovery import camera_layout
 from texture_recovery.turntable import Turntable, bounding_sphere, write_turntable
 
+from tests.houdini_otl.reprojection import pixels_by_dataset, pixels_by_stage, project, view
 from tests.usd_tools.stages import RADIUS, define_sphere, fake_render, write_scene
 from usd_tools import usd_to_llff
 from usd_tools.errors import UserError
@@ -40,18 +41,6 @@ def make_stage(up_axis: str = "Y", units: float = 0.01) -> Usd.Stage:
 CENTER = np.array([110.0, 220.0, 330.0])
 
 
-def view(stage: Usd.Stage, frame: float, path: str = CAMERA) -> Gf.Camera:
-    return UsdGeom.Camera(stage.GetPrimAtPath(path)).GetCamera(frame)
-
-
-def project(camera: Gf.Camera, point: np.ndarray, width: int, height: int) -> np.ndarray:
-    """The pixel, from the top left edge, at which USD's own frustum sees `point`."""
-    frustum = camera.frustum
-    matrix = frustum.ComputeViewMatrix() * frustum.ComputeProjectionMatrix()
-    x, y, _ = matrix.Transform(Gf.Vec3d(*map(float, point)))
-    return np.array([(x + 1) / 2 * width, (1 - y) / 2 * height])
-
-
 @pytest.mark.parametrize("up_axis", ["Y", "Z"])
 @pytest.mark.parametrize("layout", ["sphere", "rings", "object"])
 def test_every_view_is_filled_by_the_object(layout: str, up_axis: str) -> None:
@@ -62,8 +51,8 @@ def test_every_view_is_filled_by_the_object(layout: str, up_axis: str) -> None:
     up = np.array([0, 1, 0] if up_axis == "Y" else [0, 0, 1])
     seen = []
     for frame in turntable.frame_numbers():
-        camera = view(stage, frame)
-        middle = project(camera, CENTER, 48, 32)
+        camera = view(stage, CAMERA, frame)
+        middle = project(camera, CENTER[None], 48, 32)[0]
         np.testing.assert_allclose(middle, [24, 16], atol=1e-4)
         to_world = camera.transform
         position = np.array(to_world.ExtractTranslation())
@@ -171,7 +160,7 @@ def test_camera_below_a_moving_parent_looks_at_the_object() -> None:
     write_turntable(stage, replace(SMALL, camera_path="/rig/cam"))
     for frame in range(1, 8):
         np.testing.assert_allclose(
-            project(view(stage, frame, "/rig/cam"), CENTER, 48, 32), [24, 16], atol=1e-4
+            project(view(stage, "/rig/cam", frame), CENTER[None], 48, 32)[0], [24, 16], atol=1e-4
         )
 
 
@@ -188,7 +177,7 @@ def test_object_turns_about_the_vertical_through_its_center() -> None:
         assert after[axis] == pytest.approx(before[axis])
         flat = [i for i in range(3) if i != axis]
         assert np.dot(after[flat], before[flat]) == pytest.approx(0, abs=1e-9), "a quarter turn"
-        positions = {view(stage, f).transform.ExtractTranslation() for f in range(1, 5)}
+        positions = {view(stage, CAMERA, f).transform.ExtractTranslation() for f in range(1, 5)}
         assert len(positions) == 1, "the camera stands still"
 
 
@@ -292,21 +281,9 @@ def test_dataset_sees_points_where_usd_does(tmp_path: Path, layout: str, up_axis
     ]
     assert usd_to_llff.main([*arguments, "--object", SPHERE, "--no-ground-truth"]) == 0
 
-    document = json.loads((tmp_path / "data" / "transforms_train.json").read_text())
-    to_dataset = np.array(json.loads((tmp_path / "data" / "dataset.json").read_text())["stage_to_dataset"])
-    held = UsdGeom.Xformable(stage.GetPrimAtPath(SPHERE)).ComputeLocalToWorldTransform(1)
     local = np.random.default_rng(3).uniform(-RADIUS, RADIUS, (50, 3))
-    worst = 0.0
-    for number, record in zip(SMALL.frame_numbers(), document["frames"], strict=True):
-        moved = UsdGeom.Xformable(stage.GetPrimAtPath(SPHERE)).ComputeLocalToWorldTransform(number)
-        z_up_pose = np.array(record["transform_matrix"])
-        for point in local:
-            expected = project(
-                view(stage, number), np.array(moved.Transform(Gf.Vec3d(*point))), width, height
-            )
-            x, y, z, _ = to_dataset @ [*held.Transform(Gf.Vec3d(*point)), 1]  # the object is held still
-            seen = np.linalg.inv(z_up_pose) @ [x, -z, y, 1]
-            fx, fy, cx, cy = (record.get(key, document.get(key)) for key in ("fl_x", "fl_y", "cx", "cy"))
-            pixel = np.array([cx + fx * seen[0] / -seen[2], cy - fy * seen[1] / -seen[2]])
-            worst = max(worst, float(np.abs(pixel - expected).max()))
-    assert worst < 1e-4
+    by_dataset = pixels_by_dataset(stage, SPHERE, local, tmp_path / "data")
+    assert list(by_dataset) == list(SMALL.frame_numbers())
+    for frame, pixels in by_dataset.items():
+        expected = pixels_by_stage(stage, CAMERA, SPHERE, local, frame, SMALL.resolution)
+        np.testing.assert_allclose(pixels, expected, atol=1e-4)

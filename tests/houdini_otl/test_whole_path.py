@@ -19,10 +19,14 @@ from texture_recovery.recovery_error import LOOK, RecoveryError, write_error
 from texture_recovery.task_graph import Asset, Batch, Variation, plain_commands
 from texture_recovery.turntable import Turntable, write_turntable
 
+from tests.houdini_otl.reprojection import pixels_by_dataset, pixels_by_stage
 from usd_tools.demo.scene import OBJECT_PATH, write_demo_scene
+from usd_tools.images import read_png
 
 ROOT = Path(__file__).resolve().parents[2]
 FRAMES = 9
+SIZE = (40, 40)
+CAMERA_PATH = "/cameras/turntable"
 TINY = (
     "train.coarse_iterations=4",
     "train.fine_iterations=4",
@@ -36,26 +40,10 @@ TINY = (
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("layout", ["sphere", "object"])
-def test_from_turntable_to_errors_on_the_object(tmp_path: Path, layout: str) -> None:
-    stage_path = export_turntable(tmp_path / "shot", layout)
-    batch = Batch(
-        folder=str(tmp_path / "out"),
-        assets=[Asset("gourd", str(stage_path), "/cameras/turntable", OBJECT_PATH)],
-        variations=[Variation("tiny", TINY)],
-        last_frame=FRAMES,
-        frames_per_task=FRAMES,
-        resolution=(40, 40),
-        samples=4,
-        renderer="mitsuba",
-        test_every=4,
-        device="cpu",
-    )
-    for command in plain_commands(Training(sys.executable, str(ROOT)), batch):
-        # Houdini's own PYTHONHOME would keep any other Python from starting.
-        environment = command_environment() | {"PYTHONHOME": "/opt/hfs/python", "OMP_NUM_THREADS": "1"}
-        result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-        assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
+def test_from_turntable_to_errors_on_the_object(tmp_path: Path) -> None:
+    stage_path = export_turntable(tmp_path / "shot", "object")
+    run(tmp_path, plain_commands(Training(sys.executable, str(ROOT)), make_batch(tmp_path, stage_path)))
+    check_projection(stage_path, tmp_path / "out" / "gourd" / "dataset")
     folder = tmp_path / "out" / "gourd" / "tiny"
     metrics = json.loads((folder / "report" / "metrics.json").read_text())
     assert metrics["coverage"] > 0.2, "what was recovered lies where the object is"
@@ -63,14 +51,57 @@ def test_from_turntable_to_errors_on_the_object(tmp_path: Path, layout: str) -> 
     check_errors(stage_path, folder / "report")
 
 
+@pytest.mark.parametrize("layout", ["sphere", "rings"])
+def test_rendered_turntables_fit_their_datasets(tmp_path: Path, layout: str) -> None:
+    stage_path = export_turntable(tmp_path / "shot", layout)
+    commands = plain_commands(Training(sys.executable, str(ROOT)), make_batch(tmp_path, stage_path))
+    run(tmp_path, commands[:2])
+    check_projection(stage_path, tmp_path / "out" / "gourd" / "dataset")
+
+
+def make_batch(folder: Path, stage: Path) -> Batch:
+    return Batch(
+        folder=str(folder / "out"),
+        assets=[Asset("gourd", str(stage), CAMERA_PATH, OBJECT_PATH)],
+        variations=[Variation("tiny", TINY)],
+        last_frame=FRAMES,
+        frames_per_task=FRAMES,
+        resolution=SIZE,
+        samples=4,
+        renderer="mitsuba",
+        test_every=4,
+        device="cpu",
+    )
+
+
+def run(folder: Path, commands: list[list[str]]) -> None:
+    # Houdini's own PYTHONHOME would keep any other Python from starting.
+    environment = command_environment() | {"PYTHONHOME": "/opt/hfs/python", "OMP_NUM_THREADS": "1"}
+    for command in commands:
+        result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+        assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
+
+
 def export_turntable(folder: Path, layout: str) -> Path:
     """The demo's scene with a turntable of ours, as the stage that a USD ROP would write."""
     scene = write_demo_scene(folder, frames=2, texture_resolution=64)
     stage = Usd.Stage.Open(str(scene))
-    turntable = Turntable(object_path=OBJECT_PATH, layout=layout, frames=FRAMES, resolution=(40, 40))
+    turntable = Turntable(object_path=OBJECT_PATH, layout=layout, frames=FRAMES, resolution=SIZE)
     write_turntable(stage, turntable)
     stage.GetRootLayer().Export(str(folder / "stage.usda"))
     return folder / "stage.usda"
+
+
+def check_projection(stage_path: Path, dataset: Path) -> None:
+    """Points fall on the same pixels through USD's camera and the dataset, and on what Mitsuba rendered."""
+    stage = Usd.Stage.Open(str(stage_path))
+    local = np.array(UsdGeom.Mesh(stage.GetPrimAtPath(OBJECT_PATH)).GetPointsAttr().Get(), np.float64)
+    for frame, pixels in pixels_by_dataset(stage, OBJECT_PATH, local, dataset).items():
+        expected = pixels_by_stage(stage, CAMERA_PATH, OBJECT_PATH, local, frame, SIZE)
+        np.testing.assert_allclose(pixels, expected, atol=1e-4)
+        rows, columns = np.nonzero(read_png(dataset / "masks" / f"frame_{int(frame):04d}.png")[..., 0] > 0.05)
+        rendered = [[columns.min(), rows.min()], [columns.max() + 1, rows.max() + 1]]
+        np.testing.assert_allclose(rendered, [pixels.min(axis=0), pixels.max(axis=0)], atol=1.2)
 
 
 def check_variants(layer: Path) -> None:
