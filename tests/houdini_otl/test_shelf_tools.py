@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import time
 import webbrowser
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from typing import Any
 import hou
 import pytest
 from pxr import Sdf, Usd, UsdGeom
-from texture_recovery import ROOT, job_monitor, shelf_tools
+from texture_recovery import ROOT, job_monitor, session, shelf_tools
 from texture_recovery.export_request import COLOR_SPACE, FOLDER, FRAMES, RESOLUTION, TEST_EVERY
 from texture_recovery.job_monitor import JobMonitor
 from texture_recovery.recovered_node import NODE_TYPE
@@ -26,6 +27,7 @@ from tests.houdini_otl.impostors import install_husk, install_training_python
 from tests.usd_tools.stages import Scene, write_scene
 from tests.usd_tools.test_import_materials import make_run
 from usd_tools.stage import open_stage
+from usd_tools.usd_to_llff import main as convert
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the impostors are scripts with a shebang")
 
@@ -71,23 +73,23 @@ def artist(houdini: Any, scene: Scene, tmp_path: Path, monkeypatch: pytest.Monke
     return houdini
 
 
-def wait(session: Any, until: Callable[[], bool] | None = None, seconds: float = 60) -> None:
+def wait(artist: Any, until: Callable[[], bool] | None = None, seconds: float = 60) -> None:
     """Turns the event loop until nothing is left to look after."""
     end = time.monotonic() + seconds
-    while session.callbacks if until is None else not until():
-        assert time.monotonic() < end, f"still busy: {session.status[-1:]}"
-        session.tick()
+    while artist.callbacks if until is None else not until():
+        assert time.monotonic() < end, f"still busy: {artist.status[-1:]}"
+        artist.tick()
         time.sleep(0.02)
 
 
-def export(session: Any, *answers: Any) -> None:
-    session.answers = [*answers]
+def export(artist: Any, *answers: Any) -> None:
+    artist.answers = [*answers]
     shelf_tools.export_dataset()
-    wait(session)
+    wait(artist)
 
 
-def recovery(session: Any) -> Path:
-    return Path(session.variables["HIP"]) / "texture_recovery" / "sphere"
+def recovery(artist: Any) -> Path:
+    return Path(artist.variables["HIP"]) / "texture_recovery" / "sphere"
 
 
 def test_export_through_the_stages_camera(artist: Any, tmp_path: Path) -> None:
@@ -242,9 +244,18 @@ def test_missing_training_python_names_the_places(artist: Any, tmp_path: Path) -
     assert "no such file, but the variable SEPARATE_SPECIALIZE_PYTHON names it" in artist.messages[-1]
 
 
+@pytest.fixture(scope="module")
+def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("converted")
+    assert convert(write_scene(folder / "scene").arguments(folder / "dataset")) == 0
+    return folder / "dataset"
+
+
 @pytest.fixture
-def dataset(artist: Any) -> Path:
-    export(artist, "/World/camera", SMALL)
+def dataset(artist: Any, converted: Path) -> Path:
+    """A dataset in the folder that the tools offer, as Export Dataset leaves it."""
+    shutil.copytree(converted, recovery(artist) / "dataset")
+    session.remember(recovery(artist))
     return recovery(artist) / "dataset"
 
 
