@@ -1,0 +1,1 @@
+"""What check_dataset looks at: silhouettes, picture quality, coverage of the view sphere; and its page."""
