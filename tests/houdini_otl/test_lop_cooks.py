@@ -21,7 +21,7 @@ def source_node() -> Any:
     UsdGeom.Xform.Define(stage, "/World")
     define_sphere(stage, "/World/sphere")
     UsdLux.DomeLight.Define(stage, "/World/dome")
-    return hou.LopNode("/stage/source", "sceneimport", stage_at=lambda frame: stage)
+    return hou.LopNode("/stage/source", "null", stage_at=lambda frame: stage)
 
 
 def asset_node(name: str, source: Any = None, **changes: object) -> tuple[Any, Any]:
@@ -89,6 +89,8 @@ def test_import_lies_over_the_input(tmp_path: Path, show: str) -> None:
         for path in ("/World/sphere", "/Recovered/mesh")
     }
     assert seen == {"/World/sphere": show == "original", "/Recovered/mesh": show == "recovered"}
+    (own,) = node._held
+    assert own.customLayerData == {"HoudiniSaveControl": "Separate"}, "Houdini's marks are left alone"
 
 
 def test_reload_button(houdini: Any) -> None:

@@ -30,8 +30,7 @@ class ImportRecovered:
 def write_recovered(stage: Any, shown: ImportRecovered) -> list[str]:
     """Makes `stage`'s root layer one that has the run's layer below it and decides what is shown.
 
-    The root layer is the caller's own, made for this: what it had below it before is dropped. Returns the
-    paths of the prims that were switched.
+    The root layer is the caller's own, made for this. Returns the paths of the prims that were switched.
 
     Raises:
         UserError: the layer is missing or cannot be read, or the object's path is malformed.
@@ -45,9 +44,7 @@ def write_recovered(stage: Any, shown: ImportRecovered) -> list[str]:
     ):
         raise UserError(f"object {shown.object_path}: expected a prim path such as /World/object")
     run_layer = _open_layer(shown.layer)
-    root = stage.GetRootLayer()
-    root.Clear()
-    root.subLayerPaths.append(run_layer.identifier)
+    stage.GetRootLayer().subLayerPaths = [run_layer.identifier]
 
     hosts = [prim for prim in stage.TraverseAll() if _has_choices(prim)]
     if hosts:
