@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from usd_tools.errors import UserError
-from usd_tools.lights import light_paths
+from usd_tools.lights import find_lights, light_paths, lights_vary, rotations_since
 from usd_tools.matrices import Matrix, row_matrix
 from usd_tools.normalization import rotation_of
 from usd_tools.obj import ObjMesh
@@ -90,7 +90,7 @@ def write_layer(path: Path, recovered: Recovered) -> None:
     material = _define_look(stage, ROOT, recovered, UV_PRIMVAR)
     UsdShade.MaterialBindingAPI.Apply(mesh.GetPrim()).Bind(material)
     if recovered.probe:
-        _define_light(stage, ROOT, recovered)
+        _define_light(stage, ROOT, recovered, {})
     _save(stage, path)
 
 
@@ -142,7 +142,7 @@ def write_layer_over(
         if not known:
             _define_mesh_in_place(stage, place, recovered, material)
         if recovered.probe:
-            _define_light(stage, place.root, recovered)
+            _define_light(stage, place.root, recovered, _light_turns(source, frame))
     if known:
         with switch.recovered(place.object):
             _bind_over_the_original(stage, switch.host(place.object), place.object, material)
@@ -204,7 +204,20 @@ def _define_mesh_in_place(stage: Any, place: RecoveredPlace, recovered: Recovere
     UsdShade.MaterialBindingAPI.Apply(mesh.GetPrim()).Bind(material)
 
 
-def _define_light(stage: Any, root: str, recovered: Recovered) -> None:
+def _light_turns(source: Any, frame: float) -> dict[float, Matrix]:
+    """How the original's lights turn, by frame: (3, 3) in stage space since `frame`; {} where they do not."""
+    if not lights_vary(source):
+        return {}
+    first, last = source.GetStartTimeCode(), source.GetEndTimeCode()
+    frames = sorted({frame, *np.arange(first, last + 1e-6)})
+    try:
+        return rotations_since(source, find_lights(source, frame), frames)
+    except UserError as error:
+        log.info("the recovered light stands still: %s", error)
+        return {}
+
+
+def _define_light(stage: Any, root: str, recovered: Recovered, turns: Mapping[float, Matrix]) -> None:
     from pxr import Sdf, UsdGeom, UsdLux
 
     assert recovered.probe is not None, "called where a light was learnt"
@@ -212,10 +225,19 @@ def _define_light(stage: Any, root: str, recovered: Recovered) -> None:
     light.CreateTextureFileAttr(Sdf.AssetPath(recovered.probe))
     light.CreateTextureFormatAttr(UsdLux.Tokens.latlong)
     light.CreateIntensityAttr(1.0)
-    turn = np.eye(4)
-    turn[:3, :3] = rotation_of(recovered.stage_to_dataset).T
-    UsdGeom.Xformable(light).AddTransformOp().Set(row_matrix(turn))
+    transform = UsdGeom.Xformable(light).AddTransformOp()
+    dataset_to_stage = rotation_of(recovered.stage_to_dataset).T
+    for time, turn in turns.items():
+        transform.Set(_rotation(turn @ dataset_to_stage), time)
+    if not turns:
+        transform.Set(_rotation(dataset_to_stage))
     UsdGeom.Xformable(light).SetResetXformStack(True)  # the light does not turn with the object
+
+
+def _rotation(rotation: Matrix) -> Any:
+    matrix = np.eye(4)
+    matrix[:3, :3] = rotation
+    return row_matrix(matrix)
 
 
 def _bind_over_the_original(stage: Any, host: str, object_path: str, material: Any) -> None:

@@ -10,6 +10,7 @@ from pxr import Gf, Sdf, Usd, UsdGeom, UsdLux, UsdShade
 
 from tests.usd_tools.stages import define_material, define_sphere, write_scene
 from tests.usd_tools.validation import materialx_errors, validation_errors
+from usd_tools.images import read_png, write_png
 from usd_tools.import_materials import main
 from usd_tools.mesh_reading import read_mesh
 from usd_tools.recovered_layer import CUSTOM_DATA, light_path, material_path, mesh_path
@@ -127,6 +128,23 @@ def test_a_learnt_light_does_not_turn_with_the_object(tmp_path):
     upright = np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]])  # the dataset's +y is the stage's +z
     for time in (1, 4):
         np.testing.assert_allclose(world_matrix(dome, time)[:3, :3], upright, atol=1e-9)
+
+
+def turning_dome(stage):
+    turn = UsdGeom.Xformable(stage.GetPrimAtPath("/World/dome")).AddRotateYOp()
+    for frame in range(1, 5):
+        turn.Set(30.0 * frame, frame)
+
+
+def test_a_learnt_light_turns_as_the_lights_in_its_place(tmp_path):
+    source, out = import_over(tmp_path, edit=turning_dome, config=LEARNT)
+    stage, original = open_stage(out), open_stage(source)
+    dome = stage.GetPrimAtPath(light_path("/World/sphere_recovered"))
+    true = original.GetPrimAtPath("/World/dome")
+    held = world_matrix(true, 1)[:3, :3]
+    for time in (1, 3, 4):
+        turned = world_matrix(true, time)[:3, :3] @ held.T  # since the first frame, whose light was learnt
+        np.testing.assert_allclose(world_matrix(dome, time)[:3, :3], turned, atol=1e-6)
 
 
 def other_uv_name(stage):
@@ -289,3 +307,28 @@ def test_the_check_of_materialx_sees_errors(tmp_path):
     assert materialx_errors(stage) == []
     material.GetChild("open_pbr_albedo").GetAttribute("info:id").Set("ND_imagine_color3")
     assert materialx_errors(stage)
+
+
+def only_context(stage, context):
+    """Leaves the material one of its two surfaces."""
+    material = UsdShade.Material(stage.GetPrimAtPath(material_path("/World/sphere_recovered")))
+    material.GetSurfaceOutput("" if context == "mtlx" else "mtlx").DisconnectSource()
+
+
+@pytest.mark.parametrize("context", ["mtlx", "", "both"])
+def test_either_look_reads_back_as_it_was_written(tmp_path, context):
+    _, out = import_over(tmp_path, config=LEARNT)
+    written = tmp_path / "result_textures"
+    write_png(written / "occlusion.png", np.random.default_rng(2).random((16, 16)))
+    stage = open_stage(out)
+    if context != "both":
+        only_context(stage, context)
+        stage.Save()
+    truth = tmp_path / "truth"
+    assert convert([str(out), "--ground-truth-only", "--out", str(truth)]) == 0
+    for channel in ("albedo", "roughness", "metallic", "normal", "occlusion"):
+        read = read_png(truth / "ground_truth" / f"{channel}.png")
+        expected = read_png(written / f"{channel}.png")
+        if channel == "occlusion" and context == "mtlx":
+            expected = np.ones_like(expected)  # OpenPBR has none
+        np.testing.assert_allclose(read, expected, atol=1.01 / 255, err_msg=channel)

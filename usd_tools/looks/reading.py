@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import Any
 
 from usd_tools.errors import UserError
@@ -58,8 +59,19 @@ def read_material(material: Any, time: float) -> Look:
             continue
         if len(surfaces) > 1:
             log.info("%s: %s is read (render context %s)", material.GetPath(), kind, context or "universal")
+        if "occlusion" not in SURFACES[kind].inputs:
+            channels["occlusion"] = _occlusion_beside(reader, surfaces[place + 1 :], channels["occlusion"])
         return Look(tuple(reader.builder.nodes), channels)
     raise AssertionError("the last surface is returned or raises")
+
+
+def _occlusion_beside(reader: NetworkReader, others: list[tuple[str, Any, str]], fallback: int) -> int:
+    """The occlusion of another surface of the same material: MaterialX's models have none of their own."""
+    for _, surface, kind in others:
+        if "occlusion" in SURFACES[kind].inputs:
+            with suppress(UserError):
+                return read_channels(reader, surface, SURFACES[kind])["occlusion"]
+    return fallback
 
 
 def _surfaces(material: Any) -> list[tuple[str, Any, str]]:
