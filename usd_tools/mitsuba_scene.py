@@ -7,6 +7,7 @@ it is touched.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
@@ -199,6 +200,11 @@ def import_mitsuba(variant: str) -> ModuleType:
     if variant not in mitsuba.variants():
         raise UserError(f"--mitsuba-variant {variant}: expected one of {', '.join(mitsuba.variants())}")
     mitsuba.set_variant(variant)
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    if threads.isdecimal() and int(threads) > 0:  # its own thread pool does not look at it
+        import drjit
+
+        drjit.set_thread_count(int(threads))
     mitsuba.set_log_level(mitsuba.LogLevel.Error)  # it warns, frame by frame, of sample counts it rounds up
     return mitsuba
 

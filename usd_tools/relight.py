@@ -47,7 +47,7 @@ DEFAULT_RESOLUTION = 256
 DEFAULT_SAMPLES = 128
 _HEAT_RANGE = 0.25  # difference of display values at which the error pictures are brightest
 _MEAN_RADIANCE = 0.4  # of the lights, over the sphere
-_COVERED = 0.01  # alpha above which a pixel shows the object
+_COVERED = 0.99  # alpha from which a pixel shows nothing but the object
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,14 @@ class _Shot:
 
     @property
     def mask(self) -> NDArray[np.bool_]:
-        """Where either of them is."""
-        return np.maximum(self.recovered[..., 3], self.truth[..., 3]) > _COVERED
+        """Where both of them are: what a pixel is off at the silhouette says nothing of the material."""
+        return np.minimum(self.recovered[..., 3], self.truth[..., 3]) >= _COVERED
+
+    @property
+    def mask_iou(self) -> float:
+        """Intersection over union of the silhouettes, 1 where they agree."""
+        alphas = self.recovered[..., 3], self.truth[..., 3]
+        return float(np.minimum(*alphas).sum() / np.maximum(np.maximum(*alphas).sum(), 1e-9))
 
 
 def relight(
@@ -81,9 +87,9 @@ def relight(
     the longer side. samples: paths per pixel. on_step is told before each of the pictures what it is.
 
     Returns what stands in relighting.json: `mean` over the pictures and `views`, each with psnr (of display
-    values), log_psnr (of tone-mapped ones) and ssim, over the pixels that show either object; psnr is null
-    where pictures are equal. `aligned` is the mean after one `scale` per color channel for all pictures,
-    which forgives a learnt light its free brightness.
+    values), log_psnr (of tone-mapped ones) and ssim, over the pixels that show both objects; psnr is null
+    where pictures are equal. mask_iou tells how far the silhouettes agree. `aligned` is the mean after one
+    `scale` per color channel for all pictures, which forgives a learnt light its free brightness.
 
     Raises:
         UserError: unusable input, or Mitsuba is missing; `out` is then untouched.
@@ -150,11 +156,14 @@ def _figures(shots: Sequence[_Shot]) -> dict[str, Any]:
 
 def _shot_figures(shot: _Shot, scale: NDArray) -> dict[str, float]:
     recovered, truth = shot.recovered[..., :3] * scale, shot.truth[..., :3]
+    if not shot.mask.any():  # nothing in common: as bad as can be
+        return {"psnr": 0.0, "log_psnr": 0.0, "ssim": 0.0, "mask_iou": shot.mask_iou}
     shown, true = display_coded(recovered), display_coded(truth)
     return {
         "psnr": psnr(shown, true, shot.mask),
         "log_psnr": psnr(log_coded(recovered), log_coded(truth), shot.mask),
         "ssim": ssim(shown, true, shot.mask),
+        "mask_iou": shot.mask_iou,
     }
 
 

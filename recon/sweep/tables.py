@@ -65,6 +65,7 @@ FIGURES = (
     _relit("mean", "psnr", "relit, dB", "{:.2f}"),
     _relit("mean", "log_psnr", "relit, log dB", "{:.2f}"),
     _relit("mean", "ssim", "relit, SSIM"),
+    _relit("mean", "mask_iou", "relit, IoU"),
     _relit("aligned", "psnr", "relit, aligned, dB", "{:.2f}"),
     Figure("probe_error", "probe, stops", "{:.2f}", lambda r: (r.probe or {}).get("error")),
     Figure("seconds", "seconds", "{:.0f}", lambda r: r.seconds.get("total")),

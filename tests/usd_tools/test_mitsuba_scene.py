@@ -176,6 +176,21 @@ def test_pixels_that_are_not_square_are_refused() -> None:
         scene.render(PinholeCamera(pose, (32, 40), (16, 16), 32, 32, 0.01, 100), 1)
 
 
+def test_threads_are_as_many_as_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    import drjit
+
+    before = drjit.thread_count()
+    try:
+        monkeypatch.setenv("OMP_NUM_THREADS", "3")
+        import_mitsuba("scalar_rgb")
+        assert drjit.thread_count() == 3
+        monkeypatch.setenv("OMP_NUM_THREADS", "many")
+        import_mitsuba("scalar_rgb")
+        assert drjit.thread_count() == 3
+    finally:
+        drjit.set_thread_count(before)
+
+
 def test_unknown_variant_is_refused() -> None:
     with pytest.raises(UserError, match="--mitsuba-variant scalar_nonsense"):
         import_mitsuba("scalar_nonsense")

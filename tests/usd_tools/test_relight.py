@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -38,7 +39,8 @@ def figures(tmp_path, dataset, name, **channels):
 
 def test_truth_against_truth_is_exact(tmp_path, dataset):
     document = relight(dataset, dataset, tmp_path / "out", **TINY)
-    assert document["mean"] == {"psnr": None, "log_psnr": None, "ssim": pytest.approx(1.0)}
+    equal = {"psnr": None, "log_psnr": None, "ssim": pytest.approx(1.0), "mask_iou": 1.0}
+    assert document["mean"] == equal
     np.testing.assert_allclose(document["scale"], 1.0)
     assert document["cameras"] == "held out"
     assert json.loads((tmp_path / "out" / "relighting.json").read_text()) == document
@@ -61,9 +63,20 @@ def test_scaled_albedo_is_forgiven_by_alignment_only(tmp_path, dataset):
     assert min(half["scale"]) > 1.2
 
 
-def test_a_smaller_object_loses(tmp_path, dataset):
+def test_silhouettes_are_judged_apart_from_the_material(tmp_path, dataset):
     write_run(tmp_path / "small", sphere(24, 12, radius=0.6), maps(16, roughness=0.25))
-    assert relight(tmp_path / "small", dataset, **TINY)["mean"]["psnr"] < 20
+    small = relight(tmp_path / "small", dataset, **TINY)["mean"]
+    assert small["mask_iou"] == pytest.approx((0.6 / 0.9) ** 2, abs=0.05)
+    write_run(tmp_path / "rough", sphere(24, 12), maps(16, roughness=0.9))
+    rough = relight(tmp_path / "rough", dataset, **TINY)["mean"]
+    assert rough["mask_iou"] == pytest.approx(1.0, abs=2e-3)
+
+
+def test_nothing_in_common_scores_nothing(tmp_path, dataset):
+    mesh = sphere(24, 12, radius=0.05)
+    away = replace(mesh, vertices=mesh.vertices + 5.0)
+    write_run(tmp_path / "away", away, maps(16))
+    assert relight(tmp_path / "away", dataset, **TINY)["mean"]["psnr"] == 0.0
 
 
 def test_normal_maps_are_rendered(tmp_path, dataset):
