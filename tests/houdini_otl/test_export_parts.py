@@ -107,6 +107,36 @@ def test_finished_stage_has_turntable_range_and_no_visible_dome(tmp_path: Path) 
     assert stage.GetAttributeAtPath("/World/rect.karma:light:renderlightgeo").Get() is True
 
 
+def test_everything_but_the_object_is_hidden(tmp_path: Path) -> None:
+    def crowd(stage: Usd.Stage) -> None:
+        define_sphere(stage, "/World/sphere/knob")
+        floor = define_sphere(stage, "/World/floor")
+        floor.CreateVisibilityAttr().Set("inherited", 3)
+        define_sphere(stage, "/library/cup/mesh")
+        stage.GetPrimAtPath("/library").SetSpecifier(Sdf.SpecifierClass)
+        for name, kind in (("cup", "Xform"), ("mug", "")):
+            instance = stage.DefinePrim(f"/World/{name}", kind)
+            instance.GetReferences().AddInternalReference("/library/cup")
+            instance.SetInstanceable(True)
+        UsdLux.MeshLightAPI.Apply(define_sphere(stage, "/World/lamp").GetPrim())
+
+    wanted = request(tmp_path)
+    scene = open_stage(write_scene(tmp_path / "scene", edit=crowd).stage)
+    scene.Export(str(wanted.folder.stage))
+    finish_stage(wanted)
+    stage = open_stage(wanted.folder.stage)
+    names = ("sphere", "sphere/knob", "floor", "cup/mesh", "mug/mesh", "lamp", "dome")
+    for time in (1, 3):
+        assert [name for name in names if visible(scene, name, time)] == list(names)
+        shown = [name for name in names if visible(stage, name, time)]
+        assert shown == ["sphere", "sphere/knob", "lamp", "dome"]
+
+
+def visible(stage: Usd.Stage, path: str, time: float) -> bool:
+    prim = stage.GetPrimAtPath(f"/World/{path}")
+    return bool(prim) and bool(UsdGeom.Imageable(prim).ComputeVisibility(time) != UsdGeom.Tokens.invisible)
+
+
 def test_second_export_is_read_anew(tmp_path: Path) -> None:
     """Houdini may keep the layer of the first one in memory."""
     wanted = request(tmp_path)

@@ -225,6 +225,16 @@ def test_usd_rop_that_refuses_is_told(artist: Any) -> None:
     assert "Layer saving was refused." in artist.messages[-1]
 
 
+def test_stage_that_is_read_is_not_overwritten(artist: Any, scene: Scene, tmp_path: Path) -> None:
+    export(artist, "/World/camera", SMALL)
+    exported = recovery(artist) / "stage.usd"
+    before = exported.read_bytes()
+    artist.selected = (hou.LopNode("/stage/BACK", stage_at=lambda frame: open_stage(exported)),)
+    export(artist, "/World/camera", SMALL)
+    assert "is part of the stage of /stage/BACK; choose another folder" in artist.messages[-1]
+    assert exported.read_bytes() == before
+
+
 def test_cancel_ends_without_a_word(artist: Any) -> None:
     for answers in ([None], ["/World/camera", None]):
         export(artist, *answers)

@@ -9,7 +9,7 @@ from typing import Any
 from texture_recovery.export_request import ExportRequest
 from texture_recovery.turntable import write_turntable
 from usd_tools.plan_dataset import Request, plan_dataset
-from usd_tools.stage import open_stage
+from usd_tools.stage import active_prims, open_stage
 
 _KARMA_CAMERA_VISIBLE = "karma:light:renderlightgeo"
 
@@ -17,8 +17,8 @@ _KARMA_CAMERA_VISIBLE = "karma:light:renderlightgeo"
 def finish_stage(request: ExportRequest) -> None:
     """Makes the stage file of the request's folder, which is ours, ready for rendering.
 
-    Adds the turntable, sets the frame range, and hides domes from the camera: behind the object has to be
-    nothing, so that alpha is its mask.
+    Adds the turntable, sets the frame range, and hides all other geometry, and domes from the camera: there
+    has to be nothing around the object, so that alpha is its mask.
 
     Raises:
         UserError: it cannot be read, or the turntable does not fit.
@@ -27,11 +27,44 @@ def finish_stage(request: ExportRequest) -> None:
     stage.Reload()  # Houdini may hold what an earlier export wrote
     if request.turntable is not None:
         write_turntable(stage, request.turntable)
+    _hide_others(stage, request.object_path)
     _hide_domes(stage)
     numbers = request.numbers
     stage.SetStartTimeCode(numbers[0])
     stage.SetEndTimeCode(numbers[-1])
     stage.Save()
+
+
+def _hide_others(stage: Any, object_path: str) -> None:
+    """Makes all geometry invisible that is not the object; what shines stays."""
+    from pxr import UsdGeom, UsdLux
+
+    for prim in active_prims(stage.GetPseudoRoot()):
+        if not prim.IsValid():
+            continue  # went with the instance that it was part of
+        shape = prim.IsA(UsdGeom.Gprim) or prim.IsA(UsdGeom.PointInstancer)
+        if not shape or prim.HasAPI(UsdLux.LightAPI):
+            continue
+        while prim.IsInstanceProxy():  # nothing can be authored inside an instance
+            prim = prim.GetParent()
+        if not _holds(str(prim.GetPath()), object_path) and not _holds(object_path, str(prim.GetPath())):
+            _hide(prim)
+
+
+def _hide(prim: Any) -> None:
+    from pxr import UsdGeom
+
+    if not prim.IsA(UsdGeom.Imageable):  # an instance without a type has no visibility
+        prim.SetActive(False)
+        return
+    attribute = UsdGeom.Imageable(prim).CreateVisibilityAttr()
+    attribute.Clear()
+    attribute.Set(UsdGeom.Tokens.invisible)
+
+
+def _holds(path: str, other: str) -> bool:
+    """Whether the prim at `other` is the one at `path` or lies below it."""
+    return other == path or other.startswith(f"{path}/")
 
 
 def _hide_domes(stage: Any) -> None:

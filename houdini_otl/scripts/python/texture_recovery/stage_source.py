@@ -48,16 +48,6 @@ def selected_stage() -> Iterator[StageSource]:
         )
 
 
-@contextmanager
-def stage_of(node_path: str) -> Iterator[StageSource]:
-    """The stage of the LOP node at `node_path`, for scripts.
-
-    Raises:
-        UserError: there is no such LOP node.
-    """
-    yield StageSource(lop_at(node_path), ())
-
-
 def lop_at(node_path: str) -> hou.LopNode:
     """The LOP node at `node_path`.
 
@@ -79,8 +69,12 @@ def write_stage(source: hou.LopNode, path: Path, frames: Sequence[int]) -> None:
     and collects the time samples.
 
     Raises:
-        UserError: it was not written.
+        UserError: it was not written, or is what the node itself reads.
     """
+    stage = source.stage()  # layers live as long as it does
+    if any(layer.realPath and Path(layer.realPath) == path.resolve() for layer in stage.GetUsedLayers()):
+        raise UserError(f"{path}: is part of the stage of {source.path()}; choose another folder")
+    del stage
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)  # so that an old file does not pass for the new one
     first, last, step = _frame_range(frames)
