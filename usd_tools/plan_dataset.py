@@ -93,8 +93,12 @@ def _plan(request: Request) -> DatasetJob:
     if request.ground_truth:
         probe = lights.probe_job(light, rotation_of(similarity)) if light else None
         truth = GroundTruthJob(textured, probe)
-    _warn_of_stillness(views, prim)
+    _warn_of_animation(views, prim)
     frames = _frame_jobs(stage, views, prim, similarity, light_turns)
+    if len(frames) > 1 and all(
+        np.allclose(f.camera_to_world, frames[0].camera_to_world, atol=1e-5) for f in frames
+    ):
+        log.warning("all pictures show the object from one side: neither a camera nor the object moves")
     _check_cameras_outside(frames, textured.mesh)
     frames = tuple(_with_bounds(frame, textured.mesh) for frame in frames)
     description = {
@@ -186,11 +190,22 @@ def _check_parts_hang_together(prim: Any, meshes: Sequence[Any], views: Sequence
             )
 
 
-def _warn_of_stillness(views: Sequence[View], mesh: Any) -> None:
-    """Says which frames lie beyond the animation, where USD holds the last pose: mostly a wrong range."""
+def _warn_of_animation(views: Sequence[View], mesh: Any) -> None:
+    """Says which frames lie beyond the animation, where USD holds the last pose: mostly a wrong range.
+
+    And which cameras are stretched: USD's own camera strips that, which not all renderers do.
+    """
     moving = transform_samples(mesh.GetPrim())
     for camera in {view.label: view.camera for view in views}.values():
         frames = [view.frame for view in views if view.camera is camera]
+        linear = stages.world_matrix(camera.GetPrim(), frames[0])[:3, :3]
+        linear = linear / np.linalg.norm(linear, axis=0).mean()
+        if not np.allclose(linear.T @ linear, np.eye(3), atol=1e-3):
+            log.warning(
+                "%s: its transform is sheared or scaled unevenly, which renderers read differently; "
+                "here it is a rotation, as in USD's own camera",
+                camera.GetPath(),
+            )
         samples = sorted({*camera_samples(camera), *moving})
         beyond = [frame for frame in frames if samples and not samples[0] <= frame <= samples[-1]]
         if len(samples) > 1 and beyond:

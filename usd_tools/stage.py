@@ -238,7 +238,8 @@ def world_matrix(prim: Any, time: float) -> Matrix:
     from pxr import UsdGeom
 
     _check_transform_values(prim, time)
-    matrix = column_matrix(UsdGeom.Imageable(prim).ComputeLocalToWorldTransform(time))
+    # A cache of one use, because it takes prims without a type, too.
+    matrix = column_matrix(UsdGeom.XformCache(time).GetLocalToWorldTransform(prim))
     if not np.isfinite(matrix).all() or abs(np.linalg.det(matrix[:3, :3])) < 1e-30:
         raise UserError(
             f"{prim.GetPath()}: its transform at frame {time:g} is singular; remove the zero scale"

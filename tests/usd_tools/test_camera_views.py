@@ -157,3 +157,45 @@ def test_dataset_of_several_cameras(tmp_path):
         assert poses[index, 14] == pytest.approx(focal)
         source = read_exr(renders / f"{camera}.{frame:04d}.exr")[0]
         np.testing.assert_array_equal(read_exr(out / f"hdr/{name}.exr")[0], source)
+
+
+def warnings_of(tmp_path, capsys, edit):
+    scene = write_scene(tmp_path / "scene", edit=edit)
+    main(scene.arguments(tmp_path / "out", "--no-ground-truth"))
+    return [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
+
+
+def test_frames_beyond_the_animation_are_told(tmp_path, capsys):
+    def edit(stage):
+        pose = stage.GetPrimAtPath("/World/camera").GetAttribute("xformOp:transform")
+        for frame in (1, 4):
+            pose.ClearAtTime(frame)
+
+    (line,) = warnings_of(tmp_path, capsys, edit)
+    assert "/World/camera: is animated from frame 2 to 3; on frames 1, 4 it stands still" in line
+
+
+def test_stillness_is_told(tmp_path, capsys):
+    def edit(stage):
+        camera = UsdGeom.Camera.Get(stage, "/World/camera")
+        camera.ClearXformOpOrder()
+        camera.AddTranslateOp(opSuffix="still").Set(Gf.Vec3d(0, 0, 3))
+
+    (line,) = warnings_of(tmp_path, capsys, edit)
+    assert "all pictures show the object from one side" in line
+
+
+def test_stretched_cameras_are_told(tmp_path, capsys):
+    def edit(stage):
+        camera = UsdGeom.Camera.Get(stage, "/World/camera")
+        camera.AddScaleOp().Set(Gf.Vec3f(1, 1, 2))
+
+    (line,) = warnings_of(tmp_path, capsys, edit)
+    assert "/World/camera: its transform is sheared or scaled unevenly" in line
+
+
+def test_nothing_is_told_of_a_plain_turntable(tmp_path, capsys):
+    def edit(stage):
+        UsdGeom.Camera.Get(stage, "/World/camera").AddScaleOp().Set(Gf.Vec3f(0.01))
+
+    assert not warnings_of(tmp_path, capsys, edit)

@@ -207,3 +207,20 @@ def test_variant_that_another_variant_brings(tmp_path):
     with pytest.raises(UserError, match="--variant look=blue: not in the stage; no prim has such a set"):
         open_stage(tmp_path / "a.usda", ["look=blue", "shape=ball"])
     assert open_stage(tmp_path / "a.usda", ["shape=ball", "look=blue"]).GetPrimAtPath("/a/b/blue")
+
+
+def test_group_without_a_type(tmp_path):
+    """A plain `def` is no transform, and may hold the object all the same."""
+
+    def edit(stage):
+        stage.DefinePrim("/World/plain")
+        for name, x in (("left", -0.1), ("right", 0.5)):
+            define_sphere(stage, f"/World/plain/{name}").AddTranslateOp().Set(Gf.Vec3d(x, 0, 0))
+
+    scene = write_scene(tmp_path, edit=edit)
+    job = plan_dataset(
+        Request(str(scene.stage), images=str(scene.images), object="/World/plain", ground_truth=False)
+    )
+    assert job.description["object"] == "/World/plain"
+    center = np.linalg.inv(np.array(job.description["stage_to_dataset"]))[:3, 3]
+    np.testing.assert_allclose(center, [0.2, 0, 0], atol=1e-6)
