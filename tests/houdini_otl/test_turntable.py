@@ -41,10 +41,10 @@ def make_stage(up_axis: str = "Y", units: float = 0.01) -> Usd.Stage:
 CENTER = np.array([110.0, 220.0, 330.0])
 
 
-@pytest.mark.parametrize("up_axis", ["Y", "Z"])
+@pytest.mark.parametrize(("up_axis", "units"), [("Y", 0.01), ("Z", 1.0)])
 @pytest.mark.parametrize("layout", ["sphere", "rings", "object"])
-def test_every_view_is_filled_by_the_object(layout: str, up_axis: str) -> None:
-    stage = make_stage(up_axis)
+def test_every_view_is_filled_by_the_object(layout: str, up_axis: str, units: float) -> None:
+    stage = make_stage(up_axis, units)
     turntable = replace(SMALL, layout=layout)
     changed = write_turntable(stage, turntable)
     assert changed[0] == CAMERA and (SPHERE in changed) == (layout == "object")
@@ -179,6 +179,29 @@ def test_object_turns_about_the_vertical_through_its_center() -> None:
         assert np.dot(after[flat], before[flat]) == pytest.approx(0, abs=1e-9), "a quarter turn"
         positions = {view(stage, CAMERA, f).transform.ExtractTranslation() for f in range(1, 5)}
         assert len(positions) == 1, "the camera stands still"
+
+
+def test_object_that_ignores_its_parents_turns_in_place() -> None:
+    stage = make_stage()
+    mesh = UsdGeom.Xformable(stage.GetPrimAtPath(SPHERE))
+    mesh.SetResetXformStack(True)
+    write_turntable(stage, replace(SMALL, layout="object", frames=4))
+    assert mesh.GetResetXformStack()
+    for frame in (1, 2, 3, 4):
+        center = mesh.ComputeLocalToWorldTransform(frame).Transform(Gf.Vec3d(0))
+        np.testing.assert_allclose(center, [1, 2, 3], atol=0.02)  # the facets' box is not quite centered
+
+
+def test_instances_are_looked_at_but_not_turned() -> None:
+    stage = make_stage()
+    instance = UsdGeom.Xform.Define(stage, "/instance").GetPrim()
+    instance.GetReferences().AddInternalReference("/World")
+    instance.SetInstanceable(True)
+    turntable = replace(SMALL, object_path="/instance/sphere")
+    write_turntable(stage, turntable)
+    np.testing.assert_allclose(project(view(stage, CAMERA, 1), CENTER[None], 48, 32), [[24, 16]], atol=1e-4)
+    with pytest.raises(UserError, match="inside an instance"):
+        write_turntable(stage, replace(turntable, layout="object"))
 
 
 def test_group_of_meshes_and_hidden_ones() -> None:
