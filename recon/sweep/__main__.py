@@ -5,8 +5,8 @@
 
 FILE.yaml holds `scenes` (names with dataset folders, or without, for --data to give), and optionally `name`,
 `seeds`, `config` (a settings file to start from), `overrides` (settings of all runs), `variants` (names with
-settings), `grid` (keys with lists of values, all combined) and `relight: true`. `{dataset}` in a value stands
-for the folder of the scene's dataset.
+settings), `grid` (keys with lists of values, all combined), `relight: true` and `targets` (bounds that the
+tables check). `{dataset}` in a value stands for the folder of the scene's dataset.
 
 Finished runs are skipped and interrupted ones resumed, so the same command goes on where it was stopped. A
 run that fails is told of and the others go on; the exit code is then 1. `--out` gets index.html, table.csv,
@@ -134,7 +134,7 @@ def _write_tables(sweep: Sweep, results: Path, out: Path, failed: dict[str, str]
     if not found:
         _LOG.warning("%s: holds no results yet; there is no table to write", results)
         return
-    rows = rows_of(found)
+    rows = rows_of(found, sweep.targets)
     page = sweep_page(
         f"Sweep: {sweep.name}",
         rows,

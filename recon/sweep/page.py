@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
+from recon.sweep.figures import Figure
 from recon.sweep.results import Result, grouped
-from recon.sweep.tables import FLAT_GUESS, Figure, Row, shown_figures
+from recon.sweep.tables import FLAT_GUESS, Row, shown_figures
 from usd_tools.comparison.report import PICTURES, document, has_row, linked_image, marked
 
 _CHANNELS = ("albedo", "roughness", "metallic", "normal")
@@ -56,10 +57,11 @@ def _figures(rows: Sequence[Row]) -> str:
 
 
 def _cell(row: Row, figure: Figure) -> str:
-    cell = row.cells.get(figure.name)
+    cell, text, met = row.cells.get(figure.name), row.text(figure), row.meets(figure)
     if cell is None:
         return "–"
-    text = cell.text(figure.form)
+    if met is not None:
+        return f'<span class="mark {"good" if met else "bad"}">{escape(text)}</span>'
     if row.variant == FLAT_GUESS or not has_row(figure.name):
         return escape(text)
     return marked(figure.name, cell.mean, text)

@@ -6,17 +6,18 @@ import itertools
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from recon.config import Config, load_config, read_yaml
+from recon.sweep.figures import FIGURE_NAMES
 from usd_tools.errors import UserError
 
 DATASET = "{dataset}"
 """Stands in a setting's value for the folder of the run's dataset."""
 
-_KEYS = ("name", "config", "scenes", "seeds", "overrides", "variants", "grid", "relight")
+_KEYS = ("name", "config", "scenes", "seeds", "overrides", "variants", "grid", "relight", "targets")
 _ONLY_VARIANT = "default"
 
 
@@ -50,7 +51,8 @@ class Sweep:
 
     config: the settings file that all runs start from; None: the defaults. datasets: folder of each scene's
     dataset, None where the file leaves it to the command line. runs: scene by scene, variant by variant.
-    relight: whether every run is also judged under lights that it never saw.
+    relight: whether every run is also judged under lights that it never saw. targets: bounds on figures of
+    `recon.sweep.tables`, by scene and variant.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Sweep:
     datasets: Mapping[str, Path | None]
     runs: Sequence[SweepRun]
     relight: bool = False
+    targets: Mapping[tuple[str, str], Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def variants(self) -> list[str]:
@@ -115,6 +118,7 @@ def load_sweep(path: Path, extra: Sequence[str] = ()) -> Sweep:
             for scene, (variant, overrides), seed in itertools.product(scenes, combined.items(), seeds)
         ],
         bool(relight),
+        _targets(content.get("targets") or {}, path, scenes, combined),
     )
     _check_settings(sweep, path)
     return sweep
@@ -181,6 +185,28 @@ def _grid_points(value: Any, problems: list[str]) -> dict[str, dict[str, str]]:
         label = ", ".join(f"{labels[key]}={_label(setting)}" for key, setting in point.items())
         points[label] = {str(key): _as_text(setting) for key, setting in point.items()}
     return points
+
+
+def _targets(
+    value: Any, path: Path, scenes: Mapping[str, Any], variants: Mapping[str, Any]
+) -> dict[tuple[str, str], dict[str, float]]:
+    """Checked `targets: {SCENE: {VARIANT: {FIGURE: BOUND}}}`."""
+    try:
+        flat = {(scene, variant): dict(own) for scene, of in value.items() for variant, own in of.items()}
+    except (AttributeError, TypeError, ValueError):
+        raise UserError(f"{path}: targets: expected {{SCENE: {{VARIANT: {{FIGURE: BOUND}}}}}}") from None
+    for (scene, variant), bounds in flat.items():
+        where = f"{path}: targets: {scene}: {variant}"
+        if scene not in scenes:
+            raise UserError(f"{where}: no such scene; expected one of {', '.join(scenes)}")
+        if variant not in variants:
+            raise UserError(f"{where}: no such variant; expected one of {'; '.join(variants)}")
+        for key, bound in bounds.items():
+            if key not in FIGURE_NAMES:
+                raise UserError(f"{where}: {key}: expected one of {', '.join(FIGURE_NAMES)}")
+            if isinstance(bound, bool) or not isinstance(bound, (int, float)):
+                raise UserError(f"{where}: {key}: expected a number, got {bound!r}")
+    return flat
 
 
 def _as_text(value: Any) -> str:

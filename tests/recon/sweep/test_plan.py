@@ -108,6 +108,12 @@ def test_values_keep_their_kind(tmp_path):
         ),
         ("scenes: {cow: }\nvariants: {a b: {}, a-b: {}}", "'a b' and 'a-b' would share a folder"),
         ("scenes: {Cow: , cow: }", "'Cow' and 'cow' would share a folder"),
+        ("scenes: {cow: }\ntargets: [1]", "targets: expected {SCENE"),
+        ("scenes: {cow: }\ntargets: {cow: 3}", "targets: expected {SCENE"),
+        ("scenes: {cow: }\ntargets: {dog: {default: {coverage: 1}}}", "dog: default: no such scene"),
+        ("scenes: {cow: }\ntargets: {cow: {best: {coverage: 1}}}", "cow: best: no such variant.*default"),
+        ("scenes: {cow: }\ntargets: {cow: {default: {rough: 1}}}", "rough: expected one of roughness_mae"),
+        ("scenes: {cow: }\ntargets: {cow: {default: {coverage: yes}}}", "coverage: expected a number"),
         ("- a", "expected sections of keys"),
     ],
 )
@@ -129,6 +135,11 @@ def test_sweeps_that_come_with_the_project(path):
     assert len(found.variants) > 1
     header = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
     assert any(f"python -m recon.sweep recon/configs/sweeps/{path.name}" in line for line in header)
+
+
+def test_targets_are_kept_by_scene_and_variant(tmp_path):
+    found = sweep(tmp_path, "scenes: {cow: }\ntargets: {cow: {default: {coverage: 1, normal_deg: 2.5}}}")
+    assert found.targets == {("cow", "default"): {"coverage": 1, "normal_deg": 2.5}}
 
 
 def test_studies_are_complete():

@@ -76,6 +76,21 @@ def test_markdown_has_a_table_per_scene():
         assert len(widths) == 1, "every row has every column"
 
 
+def test_targets_stand_beside_what_they_bound():
+    targets = {
+        ("cow", "split"): {"roughness_mae": 0.15 + 1e-9, "view_psnr": 30.5},
+        ("cow", "joint"): {"roughness_mae": 0.05, "coverage": 0.98},
+    }
+    rows = rows_of(RESULTS, targets)
+    text = markdown_table(rows)
+    assert "| 0.150 ± 0.071 (≤ 0.150) |" in text, "met"
+    assert "| **30.00 ± 0.00 (≥ 30.50)** |" in text, "missed: more is better"
+    assert "| **0.400 (≤ 0.050)** |" in text
+    page = sweep_page("x", rows, RESULTS, {}, lambda result: Path("nowhere"), Path())
+    assert '<span class="mark good">0.150 ± 0.071 (≤ 0.150)</span>' in page
+    assert '<span class="mark bad">0.400 (≤ 0.050)</span>' in page
+
+
 def test_page_shows_pictures_where_there_are_any(tmp_path):
     report = tmp_path / "runs" / "split" / "report"
     for channel in ("albedo", "roughness", "metallic", "normal"):
