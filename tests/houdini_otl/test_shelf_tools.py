@@ -225,6 +225,16 @@ def test_usd_rop_that_refuses_is_told(artist: Any) -> None:
     assert "Layer saving was refused." in artist.messages[-1]
 
 
+def test_what_houdini_raises_is_told_and_esc_is_not(artist: Any) -> None:
+    artist.refusal = hou.OperationFailed("The node is locked.")
+    export(artist, "/World/camera", SMALL)
+    assert artist.messages[-1] == "Houdini refused: The node is locked."
+    assert set(artist.nodes) == {"/stage", "/stage/OUT"}
+    artist.refusal = hou.OperationInterrupted()
+    export(artist, "/World/camera", SMALL)
+    assert artist.messages[-1] == f"Export {OBJECT}"
+
+
 def test_stage_that_is_read_is_not_overwritten(artist: Any, scene: Scene, tmp_path: Path) -> None:
     export(artist, "/World/camera", SMALL)
     exported = recovery(artist) / "stage.usd"

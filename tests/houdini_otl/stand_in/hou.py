@@ -46,7 +46,7 @@ class _Session:
         self.frame = 1.0
         self.playbar = (1.0, 240.0)
         self.scene: Callable[[float], Usd.Stage] | None = None  # what a Scene Import sees
-        self.refusal = ""  # what the next USD ROP says instead of writing
+        self.refusal: str | Error = ""  # what the next USD ROP says instead of writing
 
     def answer(self, question: str) -> Any:
         if not self.answers:
@@ -79,6 +79,10 @@ class NodeError(Error):
 
 
 class OperationFailed(Error):
+    pass
+
+
+class OperationInterrupted(Error):
     pass
 
 
@@ -246,6 +250,8 @@ class LopNode(OpNode):
         assert (self._kind, button) == ("usd_rop", "execute"), f"{self._kind}.{button}"
         value = {name: parm._value for name, parm in self._parms.items()}
         assert value["savestyle"] == "flattenstage", value["savestyle"]
+        if isinstance(_session.refusal, Error):
+            raise _session.refusal
         if _session.refusal:
             self._errors.append(_session.refusal)
             return

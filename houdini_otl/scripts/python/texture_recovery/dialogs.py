@@ -22,7 +22,7 @@ def telling_errors(title: str) -> Iterator[None]:
     """Shows what the artist can mend as one message; bugs keep their traceback, which Houdini shows."""
     try:
         yield
-    except CancelledError:
+    except (CancelledError, hou.OperationInterrupted):  # the latter by Esc while Houdini was busy
         return
     except UserError as error:
         tell_error(str(error), title)
