@@ -11,6 +11,7 @@ import argparse
 import logging
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 if __package__ in (None, ""):
@@ -48,7 +49,7 @@ def run_job(job: DatasetJob, out: Path) -> None:
             for split in ("train", "test"):
                 frames = [frame for frame in job.frames if frame.split == split]
                 write_transforms(folder / f"transforms_{split}.json", frames, width, height, job.frames[0])
-            _warn_of_principal_point(job.frames[0], width, height)
+            _warn_of_lenses(job.frames, width, height)
         if job.ground_truth:
             write_ground_truth(folder / "ground_truth", job.ground_truth)
         write_json(folder / MARKER, description)
@@ -106,12 +107,15 @@ def _complete_aovs(folder: Path, results: list[Converted]) -> list[str]:
     return every
 
 
-def _warn_of_principal_point(frame: FrameJob, width: int, height: int) -> None:
-    figures = frame_intrinsics(frame, width, height)
-    if max(abs(figures["cx"] - width / 2), abs(figures["cy"] - height / 2)) > 1e-3:
-        log.warning(
-            "the camera has aperture offsets, which poses_bounds.npy cannot tell; read the transforms"
-        )
+def _warn_of_lenses(frames: Sequence[FrameJob], width: int, height: int) -> None:
+    """Says what readers miss that know poses_bounds.npy, or one camera_angle_x for all pictures, only."""
+    every = [frame_intrinsics(frame, width, height) for frame in frames]
+    if any(max(abs(f["cx"] - width / 2), abs(f["cy"] - height / 2)) > 1e-3 for f in every):
+        log.warning("there are aperture offsets, which poses_bounds.npy cannot tell; read the transforms")
+    if any(abs(f["fl_x"] / f["fl_y"] - 1) > 1e-6 for f in every):
+        log.warning("pixels are not square, which poses_bounds.npy cannot tell; read the transforms")
+    if any(figures != every[0] for figures in every):
+        log.info("lenses differ between pictures: the transforms tell fl_x, fl_y, cx and cy for each")
 
 
 def main(arguments: list[str] | None = None) -> None:

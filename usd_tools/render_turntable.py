@@ -4,9 +4,9 @@
 
 Several cameras get a folder each, named as the camera is; usd_to_llff.py finds them by --images renders.
 
-Mitsuba (the default) path traces meshes with UsdPreviewSurface under a DomeLight: half float RGBA, Rec.709,
-associated alpha, light hidden. husk renders with Houdini, in Houdini's rendering color space (ACEScg by
-default: tell usd_to_llff.py by --colorspace).
+Mitsuba (the default) path traces meshes with the looks and lights that usd_to_llff.py understands: half float
+RGBA, Rec.709, associated alpha, light hidden. husk renders with Houdini, in Houdini's rendering color space:
+ACEScg by default.
 """
 
 from __future__ import annotations
@@ -179,8 +179,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--camera",
         metavar="PRIM",
-        action="extend",
-        nargs="+",
+        action="append",
         default=[],
         help="a camera, or a prim with cameras below it; may be repeated; default: the stage's only camera, "
         "or those of its render settings",
@@ -188,10 +187,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--variant",
         metavar="SET=CHOICE",
-        action="extend",
-        nargs="+",
+        action="append",
         default=[],
-        help="variants of the stage to choose",
+        help="a variant of the stage to choose; may be repeated",
     )
     parser.add_argument(
         "--frames",

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from pxr import Gf, Usd, UsdGeom
+from pxr import Gf, Usd, UsdGeom, UsdRender
 
 from tests.usd_tools.stages import fake_render, orbit, write_scene
 from usd_tools.camera_selection import find_cameras
@@ -192,6 +192,18 @@ def test_stretched_cameras_are_told(tmp_path, capsys):
 
     (line,) = warnings_of(tmp_path, capsys, edit)
     assert "/World/camera: its transform is sheared or scaled unevenly" in line
+
+
+def test_what_llff_cannot_tell_is_told(tmp_path, capsys):
+    def edit(stage):
+        camera = UsdGeom.Camera.Get(stage, "/World/camera")
+        camera.CreateVerticalApertureOffsetAttr().Set(0.0, 1)  # not on the first frame
+        camera.GetVerticalApertureOffsetAttr().Set(1.0, 4)
+        settings = UsdRender.Settings.Define(stage, "/Render/settings")
+        settings.CreatePixelAspectRatioAttr(1.5)
+
+    offsets, pixels = warnings_of(tmp_path, capsys, edit)
+    assert "aperture offsets" in offsets and "pixels are not square" in pixels
 
 
 def test_nothing_is_told_of_a_plain_turntable(tmp_path, capsys):
