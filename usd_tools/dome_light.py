@@ -54,11 +54,25 @@ def read_dome(stage: Any, prim: Any, time: float) -> Dome:
     matrix = world_matrix(prim, time)
     if prim.GetTypeName() == "DomeLight_1" and _pole(stage, prim, time) == "Z":
         matrix = matrix @ Y_UP_TO_Z_UP  # its picture's center looks at -Y then
-    attribute = prim.GetAttribute("inputs:texture:file")
-    asset = attribute.Get(time) if attribute else None
-    texture = asset_file(attribute, f"{path}.inputs:texture:file", time) if asset and asset.path else None
-    color_space = str(attribute.GetColorSpace()) or None if texture else None
+    texture, color_space = _read_texture(prim, time)
     return Dome(path, texture, read_emission(prim, time), matrix, texture_format == "latlong", color_space)
+
+
+def _read_texture(prim: Any, time: float) -> tuple[str | None, str | None]:
+    """The picture's file and the color space authored for it, each None where there is none."""
+    from pxr import Sdf
+
+    attribute = prim.GetAttribute("inputs:texture:file")
+    if not attribute:
+        return None, None
+    asset = attribute.Get(time)
+    if asset is None:
+        return None, None
+    if not isinstance(asset, Sdf.AssetPath):
+        raise UserError(f"{attribute.GetPath()}: is {asset!r}; expected an asset path")
+    if not asset.path:
+        return None, None
+    return asset_file(attribute, str(attribute.GetPath()), time), str(attribute.GetColorSpace()) or None
 
 
 def _pole(stage: Any, prim: Any, time: float) -> str:

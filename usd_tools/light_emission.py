@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+import math
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from usd_tools.errors import UserError
 log = logging.getLogger(__name__)
 
 Color = tuple[float, float, float]
+T = TypeVar("T")
 
 
 def read_emission(prim: Any, time: float) -> Color:
@@ -42,8 +44,27 @@ def read_emission(prim: Any, time: float) -> Color:
     return float(color[0]), float(color[1]), float(color[2])
 
 
-def light_value(prim: Any, name: str, time: float, fallback: Any) -> Any:
-    """The attribute's value at `time`: authored, or its schema's; `fallback` where there is neither."""
+def light_value(prim: Any, name: str, time: float, fallback: T) -> T:
+    """The attribute's value at `time`: authored, or its schema's; `fallback` where there is neither.
+
+    Raises:
+        UserError: it is not of the fallback's kind, or a number that is NaN.
+    """
     attribute = prim.GetAttribute(name)
-    value = attribute.Get(time) if attribute else None
-    return fallback if value is None else value
+    value: Any = attribute.Get(time) if attribute else None
+    if value is None:
+        return fallback
+    try:
+        if isinstance(fallback, tuple):
+            value = tuple(float(number) for number in value)
+            usable = len(value) == len(fallback)
+        elif isinstance(fallback, float):
+            usable = not math.isnan(value)
+        else:
+            usable = isinstance(value, type(fallback))
+    except (TypeError, ValueError):
+        usable = False
+    if not usable:
+        kind = "three numbers" if isinstance(fallback, tuple) else type(fallback).__name__
+        raise UserError(f"{prim.GetPath()}.{name}: is {value!r}; expected {kind} like {fallback}")
+    return value

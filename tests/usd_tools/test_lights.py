@@ -331,3 +331,28 @@ def test_whether_lights_vary():
     np.testing.assert_array_equal(rotations_since(stage, start, (5.0,))[5.0], np.eye(3))
     turning(rig.GetPrim())
     assert lights_vary(stage)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'string inputs:intensity = "bright"',
+        "float[] inputs:color = [1, 2]",
+        "bool inputs:color = 1",
+        "float inputs:exposure = nan",
+        "float inputs:intensity = inf",
+        'string inputs:angle = "wide"',
+        "float inputs:angle = nan",
+        "bool inputs:texture:format = 1",
+        'string inputs:texture:file = "a.exr"',
+        "asset[] inputs:texture:file = [@a.exr@]",
+        'uniform token poleAxis = "Q"',
+    ],
+)
+def test_attributes_of_another_kind_are_named(line):
+    layer = Sdf.Layer.CreateAnonymous(".usda")
+    kind = "DistantLight" if "angle" in line else "DomeLight_1"
+    layer.ImportFromString(f'#usda 1.0\ndef {kind} "lamp" {{\n{line}\n}}')
+    stage = Usd.Stage.Open(layer)
+    with pytest.raises(UserError, match="/lamp"):
+        find_lights(stage, 1)
