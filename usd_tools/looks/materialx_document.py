@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ MOST_INCLUDES = 64
 DEEPEST = 150
 
 _FIRST = "out"
+
+_WIDTHS = {"float": 1, "integer": 1, "vector2": 2, "vector3": 3, "vector4": 4, "color3": 3, "color4": 4}
 
 
 @dataclass(frozen=True)
@@ -75,29 +78,37 @@ def read_materialx(path: str | Path, known_kinds: Collection[str]) -> Any:
         UsdGeom.Scope.Define(stage, MATERIALS)
         for material in document.getMaterialNodes():
             _Material(mx, document, stage, path, material, known_kinds)
-    except mx.Exception as error:
+    except (mx.Exception, mx.ExceptionParseError, mx.ExceptionFileMissing, mx.ExceptionFoundCycle) as error:
         raise UserError(f"{path}: cannot be read as MaterialX ({error}); export the material again") from None
     return layer
 
 
 def _load(mx: Any, path: Path) -> Any:
     """The document with MaterialX's own definitions."""
-    libraries = mx.createDocument()
-    mx.loadLibraries(mx.getDefaultDataLibraryFolders(), mx.getDefaultDataSearchPath(), libraries)
     document = mx.createDocument()
     included: list[str] = []
 
     def include(child: Any, name: Any, search_path: Any, options: Any) -> None:
         if len(included) >= MOST_INCLUDES:
             raise UserError(f"{path}: includes more than {MOST_INCLUDES} files; does one include itself?")
-        included.append(str(name))
-        mx.readFromXmlFile(child, str(inside(path.parent, str(name))), search_path, options)
+        included.append(name.asString())
+        mx.readFromXmlFile(child, str(inside(path.parent, name.asString())), search_path, options)
 
     options = mx.XmlReadOptions()
     options.readXIncludeFunction = include
     mx.readFromXmlFile(document, str(path), mx.FileSearchPath(str(path.parent)), options)
-    document.setDataLibrary(libraries)
+    document.setDataLibrary(_definitions())
     return document
+
+
+@cache
+def _definitions() -> Any:
+    """MaterialX's own libraries."""
+    import MaterialX as mx  # noqa: N813
+
+    libraries = mx.createDocument()
+    mx.loadLibraries(mx.getDefaultDataLibraryFolders(), mx.getDefaultDataSearchPath(), libraries)
+    return libraries
 
 
 class _Material:
@@ -231,10 +242,18 @@ class _Material:
             return Sdf.AssetPath(text if absolute else str(value.folder / text))
         if value.type in ("string", "token"):
             return value.text
-        data = self.mx.createValueFromStrings(value.text, value.type).getData()
-        if value.type in ("float", "integer", "boolean"):
-            return data
-        figures = [float(data[place]) for place in range(data.numElements())]
+        if value.type == "boolean":
+            return value.text == "true"
+        try:
+            figures = [float(word) for word in value.text.replace(",", " ").split()]
+            if len(figures) != _WIDTHS[value.type]:
+                raise ValueError
+        except ValueError:
+            raise UserError(
+                f"{self.file}: {value.text!r} is no {value.type}; export the material again"
+            ) from None
+        if len(figures) == 1:
+            return int(figures[0]) if value.type == "integer" else figures[0]
         return {2: Gf.Vec2f, 3: Gf.Vec3f, 4: Gf.Vec4f}[len(figures)](*figures)
 
     @staticmethod
