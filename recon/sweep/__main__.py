@@ -22,6 +22,7 @@ import logging
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
@@ -31,7 +32,7 @@ from recon.backend import BACKENDS, DEVICES
 from recon.sweep.execution import Execution, RunPaths
 from recon.sweep.page import sweep_page
 from recon.sweep.plan import Sweep, SweepRun, load_sweep, slug
-from recon.sweep.results import Result, is_done, read_results
+from recon.sweep.results import Result, read_results
 from recon.sweep.tables import csv_table, markdown_table, rows_of
 from usd_tools.console import positive_integer, setup_logging
 from usd_tools.errors import UserError, run_command
@@ -45,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     setup_logging()
     sweep = load_sweep(options.file, options.overrides)
+    if options.no_relight:
+        sweep = replace(sweep, relight=False)
     out = options.out or Path("runs") / "sweeps" / slug(sweep.name)
     results = options.results or out / "results"
     failed: dict[str, str] = {}
@@ -75,7 +78,7 @@ def _run(execution: Execution, only: Sequence[str]) -> dict[str, str]:
         raise UserError(
             f"--only {' '.join(only)}: no run of a scene with a dataset fits; runs are {names} ..."
         )
-    left = [run for run in asked if not is_done(execution.results, run)]
+    left = [run for run in asked if not execution.is_done(run)]
     _LOG.info(
         "%d runs, %d of them done already, %d at a time", len(asked), len(asked) - len(left), execution.jobs
     )
@@ -195,6 +198,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--device", choices=DEVICES, default="auto")
     parser.add_argument("--backend", choices=BACKENDS, default="auto")
+    parser.add_argument(
+        "--no-relight",
+        action="store_true",
+        help="leave out relighting, which needs Mitsuba; the same command without this makes up for it",
+    )
     parser.add_argument(
         "--collect-only", action="store_true", help="run nothing; write the tables of the results so far"
     )

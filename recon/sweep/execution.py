@@ -15,7 +15,7 @@ from typing import Any
 
 from recon.sweep.plan import Sweep, SweepRun
 from recon.sweep.probe_error import probe_error
-from recon.sweep.results import Result, commit, result_file, seconds_of, write_result
+from recon.sweep.results import Result, commit, find_result, result_file, seconds_of, write_result
 from usd_tools.comparison.sides import RELIGHTING
 from usd_tools.errors import UserError
 
@@ -74,6 +74,18 @@ class Execution:
     def paths(self, run: SweepRun) -> RunPaths:
         return RunPaths(self.runs / run.name)
 
+    def is_done(self, run: SweepRun) -> bool:
+        """Whether `run` has its result, or one without relighting that can no longer be relit here.
+
+        Raises:
+            UserError: there is a result of the same name with other settings.
+        """
+        result = find_result(self.results, run)
+        if result is None:
+            return False
+        has_all = result.relighting is not None or not self.sweep.relight
+        return has_all or not (self.paths(run).training / "mesh" / "mesh.obj").is_file()
+
     def perform(
         self, runs: Sequence[SweepRun], on_done: Callable[[SweepRun, Result | None, str], None]
     ) -> dict[str, str]:
@@ -107,7 +119,7 @@ class Execution:
         for command in self._commands(run):
             processes.run(command, paths.log)
         result = self._collect(run, paths, dataset, revision)
-        write_result(result_file(self.results, run), self.sweep, run, result)
+        write_result(result_file(self.results, run), self.sweep, result)
         return result
 
     def _commands(self, run: SweepRun) -> list[list[str]]:

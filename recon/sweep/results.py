@@ -48,7 +48,7 @@ def result_file(folder: Path, run: SweepRun) -> Path:
     return folder / f"{run.name}.json"
 
 
-def write_result(path: Path, sweep: Sweep, run: SweepRun, result: Result) -> None:
+def write_result(path: Path, sweep: Sweep, result: Result) -> None:
     """Writes `result`, as strict JSON, to be read by `read_result`."""
     write_json(path, {"sweep": sweep.name, **vars(result)})
 
@@ -70,16 +70,17 @@ def read_results(folder: Path) -> list[Result]:
     return [read_result(path) for path in sorted(folder.rglob("seed_*.json"))]
 
 
-def is_done(folder: Path, run: SweepRun) -> bool:
-    """Whether `folder` holds the result of `run`.
+def find_result(folder: Path, run: SweepRun) -> Result | None:
+    """The result of `run` in `folder`, None if it is not there.
 
     Raises:
         UserError: it holds one of the same name with other settings.
     """
     path = result_file(folder, run)
     if not path.is_file():
-        return False
-    have, want = read_result(path).overrides, run.overrides
+        return None
+    result = read_result(path)
+    have, want = result.overrides, run.overrides
     changed = [
         f"{key}: {have.get(key, 'not set')} -> {want.get(key, 'not set')}"
         for key in dict.fromkeys([*have, *want])
@@ -90,7 +91,7 @@ def is_done(folder: Path, run: SweepRun) -> bool:
             f"{path}: was made with other settings ({'; '.join(changed)}); "
             "remove it, or give another --results"
         )
-    return True
+    return result
 
 
 def commit() -> str | None:

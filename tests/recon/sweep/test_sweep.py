@@ -7,13 +7,15 @@ import json
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from recon.sweep.__main__ import main
 from recon.sweep.execution import Execution, Processes, RunError, available_cores
-from recon.sweep.plan import SweepRun
+from recon.sweep.plan import SweepRun, load_sweep
+from recon.sweep.results import Result, result_file, write_result
 from tests.usd_tools.stages import write_scene
 from usd_tools import usd_to_llff
 from usd_tools.errors import UserError
@@ -108,6 +110,25 @@ def test_sweep_from_runs_to_tables(tmp_path, dataset, sweep_file, capsys, monkey
     assert table(tmp_path / "b") == table(out)
     with pytest.raises(UserError, match=r"other settings \(train\.batch: 1 -> 2\).*--results"):
         main([*command, "--set", "train.batch=2", "--only", "good"])
+
+
+def test_relighting_can_be_made_up_for(tmp_path, sweep_file):
+    sweep = replace(load_sweep(sweep_file), relight=True)
+    run = sweep.runs[0]
+    execution = Execution(sweep, {"ball": tmp_path}, tmp_path / "runs", tmp_path / "results", 1)
+    assert not execution.is_done(run)
+    figures = Result(run.scene, run.variant, 0, run.overrides, {}, {}, None, None, {}, {})
+    write_result(result_file(execution.results, run), sweep, figures)
+    assert execution.is_done(run), "the run is on another machine"
+    mesh = execution.paths(run).training / "mesh"
+    mesh.mkdir(parents=True)
+    (mesh / "mesh.obj").touch()
+    assert not execution.is_done(run)
+    assert replace(execution, sweep=replace(sweep, relight=False)).is_done(run)
+    write_result(
+        result_file(execution.results, run), sweep, replace(figures, relighting={"mean": {"psnr": 20.0}})
+    )
+    assert execution.is_done(run)
 
 
 def test_bad_command_lines_are_told(tmp_path, sweep_file):
