@@ -110,6 +110,13 @@ def camera_to_world(camera: Any, time: float) -> Matrix:
     return column_matrix(frustum.ComputeViewInverse())
 
 
+def exposure_scale(camera: Any, time: float) -> float:
+    """The factor by which the camera's exposure asks renderers to scale pictures; not all do."""
+    if hasattr(camera, "ComputeLinearExposureScale"):  # newer USD: ISO, time and f-stop, too
+        return float(camera.ComputeLinearExposureScale(time))
+    return 2.0 ** float(value_at(camera.GetExposureAttr(), time))
+
+
 def clipping_range(camera: Any, time: float) -> tuple[float, float]:
     """Near and far in stage units."""
     near, far = value_at(camera.GetClippingRangeAttr(), time)

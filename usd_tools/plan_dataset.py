@@ -14,7 +14,7 @@ from usd_tools import lights
 from usd_tools import stage as stages
 from usd_tools.camera_selection import camera_samples, find_cameras, transform_samples
 from usd_tools.camera_views import View, find_views
-from usd_tools.cameras import camera_to_world, read_lens
+from usd_tools.cameras import camera_to_world, exposure_scale, read_lens
 from usd_tools.dataset import SCHEMA_VERSION, number, rows
 from usd_tools.dataset_job import DatasetJob, FrameJob, GroundTruthJob
 from usd_tools.errors import UserError
@@ -93,7 +93,8 @@ def _plan(request: Request) -> DatasetJob:
     if request.ground_truth:
         probe = lights.probe_job(light, rotation_of(similarity)) if light else None
         truth = GroundTruthJob(textured, probe)
-    _warn_of_animation(views, prim)
+    for camera in {view.label: view.camera for view in views}.values():
+        _warn_of_camera(camera, prim, [view.frame for view in views if view.camera is camera])
     frames = _frame_jobs(stage, views, prim, similarity, light_turns)
     if len(frames) > 1 and all(
         np.allclose(f.camera_to_world, frames[0].camera_to_world, atol=1e-5) for f in frames
@@ -190,32 +191,40 @@ def _check_parts_hang_together(prim: Any, meshes: Sequence[Any], views: Sequence
             )
 
 
-def _warn_of_animation(views: Sequence[View], mesh: Any) -> None:
-    """Says which frames lie beyond the animation, where USD holds the last pose: mostly a wrong range.
-
-    And which cameras are stretched: USD's own camera strips that, which not all renderers do.
-    """
-    moving = transform_samples(mesh.GetPrim())
-    for camera in {view.label: view.camera for view in views}.values():
-        frames = [view.frame for view in views if view.camera is camera]
-        linear = stages.world_matrix(camera.GetPrim(), frames[0])[:3, :3]
-        linear = linear / np.linalg.norm(linear, axis=0).mean()
-        if not np.allclose(linear.T @ linear, np.eye(3), atol=1e-3):
-            log.warning(
-                "%s: its transform is sheared or scaled unevenly, which renderers read differently; "
-                "here it is a rotation, as in USD's own camera",
-                camera.GetPath(),
-            )
-        samples = sorted({*camera_samples(camera), *moving})
-        beyond = [frame for frame in frames if samples and not samples[0] <= frame <= samples[-1]]
-        if len(samples) > 1 and beyond:
-            log.warning(
-                "%s: is animated from frame %g to %g; on frames %s it stands still",
-                camera.GetPath(),
-                samples[0],
-                samples[-1],
-                format_frames(beyond),
-            )
+def _warn_of_camera(camera: Any, mesh: Any, frames: Sequence[float]) -> None:
+    """Says what makes pictures differ from what poses, lenses and lights tell."""
+    path = camera.GetPath()
+    linear = stages.world_matrix(camera.GetPrim(), frames[0])[:3, :3]
+    linear = linear / np.linalg.norm(linear, axis=0).mean()
+    if not np.allclose(linear.T @ linear, np.eye(3), atol=1e-3):
+        log.warning(
+            "%s: its transform is sheared or scaled unevenly, which renderers read differently; "
+            "here it is a rotation, as in USD's own camera",
+            path,
+        )
+    scale = max((exposure_scale(camera, frame) for frame in frames), key=lambda scale: abs(scale - 1))
+    if abs(scale - 1) > 1e-3:
+        log.warning(
+            "%s: its exposure scales pictures by %.4g where the renderer applies it, which the light does "
+            "not tell; render without",
+            path,
+            scale,
+        )
+    if any(camera.GetFStopAttr().Get(frame) for frame in frames):
+        log.warning(
+            "%s: has an fStop, so that renderers may blur what is out of focus; render with fStop 0", path
+        )
+    # Mostly a wrong range: USD holds the first and last pose.
+    samples = sorted({*camera_samples(camera), *transform_samples(mesh.GetPrim())})
+    beyond = [frame for frame in frames if samples and not samples[0] <= frame <= samples[-1]]
+    if len(samples) > 1 and beyond:
+        log.warning(
+            "%s: is animated from frame %g to %g; on frames %s it stands still",
+            path,
+            samples[0],
+            samples[-1],
+            format_frames(beyond),
+        )
 
 
 def _with_bounds(frame: FrameJob, mesh: ObjMesh) -> FrameJob:

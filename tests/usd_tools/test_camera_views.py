@@ -194,6 +194,18 @@ def test_stretched_cameras_are_told(tmp_path, capsys):
     assert "/World/camera: its transform is sheared or scaled unevenly" in line
 
 
+def test_exposure_and_depth_of_field_are_told(tmp_path, capsys):
+    def edit(stage):
+        camera = UsdGeom.Camera.Get(stage, "/World/camera")
+        camera.CreateExposureAttr().Set(0.0, 1)  # not on the first frame
+        camera.GetExposureAttr().Set(3.0, 4)
+        camera.CreateFStopAttr(2.8)
+
+    exposure, blur = warnings_of(tmp_path, capsys, edit)
+    assert "/World/camera: its exposure scales pictures by 8" in exposure
+    assert "/World/camera: has an fStop" in blur
+
+
 def test_what_llff_cannot_tell_is_told(tmp_path, capsys):
     def edit(stage):
         camera = UsdGeom.Camera.Get(stage, "/World/camera")

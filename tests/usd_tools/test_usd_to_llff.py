@@ -318,6 +318,15 @@ def camera_at(x, y, z):
     return edit
 
 
+def scaled_over_time(*end):
+    def edit(stage):
+        scale = UsdGeom.Xformable(stage.GetPrimAtPath("/World/sphere")).AddScaleOp()
+        scale.Set(Gf.Vec3f(1), 1)
+        scale.Set(Gf.Vec3f(*end), 4)
+
+    return edit
+
+
 def second_camera(stage):
     UsdGeom.Camera.Define(stage, "/World/other")
 
@@ -325,6 +334,8 @@ def second_camera(stage):
 @pytest.mark.parametrize(
     "edit, options, message",
     [
+        (scaled_over_time(1, 1, 1.1), (), "/World/sphere: changes its size or shape between frames 1 and 2"),
+        (scaled_over_time(-1, 1, 1), ("--frames", "1,4"), "changes its size or shape between frames 1 and 4"),
         (camera_at(0.1, 0.1, 0), (), "inside the object"),
         (camera_at(0, 0, -3), (), "lies behind"),
         (lambda stage: stage.RemovePrim("/World/camera"), (), "no camera"),
