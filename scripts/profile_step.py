@@ -13,13 +13,14 @@ import argparse
 import json
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch.autograd import DeviceType
 from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile, record_function
 from training_steps import Problem, Problems
@@ -206,23 +207,55 @@ def named(function: Callable[..., Any], part: str) -> Callable[..., Any]:
 def tabulate(
     events: list[FunctionEvent], steps: int, wall: float, sizes: dict[str, float], device: torch.device
 ) -> dict[str, Any]:
-    forward_part = parts_by_sequence(events)
-    spent: dict[tuple[str, str], float] = defaultdict(float)
-    for event in events:
-        if event.device_type != torch.autograd.DeviceType.CPU:
-            continue  # kernels; their time is in the operations that launched them
-        own = event.self_device_time_total if device.type == "cuda" else event.self_cpu_time_total
-        if own > 0:
-            spent[part_of(event, forward_part)] += own / 1000.0 / steps
+    on_cuda = device.type == "cuda"
+    spent = {place: time / 1000.0 / steps for place, time in microseconds(events, on_cuda).items()}
     busy = sum(spent.values())
     rows = []
     for part in PARTS:
-        forward, backward = spent[part, "forward"], spent[part, "backward"]
-        known = device.type == "cuda" and part in FLOORS and part in sizes
+        forward, backward = spent.get((part, "forward"), 0.0), spent.get((part, "backward"), 0.0)
+        known = on_cuda and part in FLOORS and part in sizes
         floor = FLOORS[part].at(sizes[part]) if known else None
         rows.append({"part": part, "forward_ms": forward, "backward_ms": backward, "floor_ms": floor})
-    waiting = max(wall - busy, 0.0) if device.type == "cuda" else 0.0
+    waiting = max(wall - busy, 0.0) if on_cuda else 0.0
     return {"parts": rows, "waiting_ms": waiting, "step_ms": wall, "sizes": sizes}
+
+
+def microseconds(events: list[FunctionEvent], on_cuda: bool) -> dict[tuple[str, str], float]:
+    """Time by (part, "forward" or "backward"): of kernels on CUDA, else of the operations themselves."""
+    forward_part = parts_by_sequence(events)
+    spent: dict[tuple[str, str], float] = defaultdict(float)
+    for event in events:
+        if event.device_type == DeviceType.CPU:
+            own = event.self_device_time_total if on_cuda else event.self_cpu_time_total
+            spent[part_of(event, forward_part)] += max(own, 0.0)
+    if on_cuda:
+        kernels = [e for e in events if e.device_type == DeviceType.CUDA and not e.is_user_annotation]
+        for part, time in launched_by_others(kernels, events):
+            spent[part, "forward"] += time
+        total = sum(kernel.time_range.elapsed_us() for kernel in kernels)
+        spent["rest", "forward"] += max(total - sum(spent.values()), 0.0)
+    return spent
+
+
+def launched_by_others(
+    kernels: list[FunctionEvent], events: list[FunctionEvent]
+) -> Iterator[tuple[str, float]]:
+    """(part, time) of kernels that no torch operation launched, such as Warp's outside of autograd functions.
+
+    The profiler knows when they were launched; the innermost part that was running then is theirs.
+    """
+    launches = {e.id: e for e in events if e.device_type == DeviceType.CPU and e.name.startswith("cu")}
+    ranges = [e for e in events if e.device_type == DeviceType.CPU and e.name.startswith(_PREFIX)]
+    for kernel in kernels:
+        launch = launches.get(kernel.id)
+        # Older torch does not tell which kernels these are; what is left over then counts as "rest".
+        if launch is None or getattr(kernel, "linked_correlation_id", 1) != 0:
+            continue
+        at = launch.time_range.start
+        around = [r for r in ranges if r.time_range.start <= at <= r.time_range.end]
+        innermost = max(around, key=lambda r: r.time_range.start, default=None)
+        part = "rest" if innermost is None else innermost.name.removeprefix(_PREFIX)
+        yield part, kernel.time_range.elapsed_us()
 
 
 def parts_by_sequence(events: list[FunctionEvent]) -> dict[int, str]:

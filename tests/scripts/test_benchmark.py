@@ -11,6 +11,8 @@ import benchmark
 import profile_step
 import pytest
 import torch
+from torch.autograd import DeviceType
+from torch.autograd.profiler_util import FunctionEvent
 
 from tests.recon.small_dataset import TINY, write_dataset
 from usd_tools.errors import UserError
@@ -88,6 +90,36 @@ def test_profile_finds_every_part_forward_and_backward(dataset, tmp_path, capsys
         rest = rows["rest"]["forward_ms"] + rows["rest"]["backward_ms"]
         assert rest < 0.5 * total
     assert "| rasterize, interpolate, antialias |" in capsys.readouterr().out
+
+
+def event(name: str, start: float, end: float, **more: object) -> FunctionEvent:
+    return FunctionEvent(**{"id": 0, "name": name, "thread": 1, "start_us": start, "end_us": end} | more)
+
+
+def test_kernels_belong_to_the_part_that_launched_them():
+    """Recorded as on a GPU: one kernel by a torch operation, one by another library, one by its backward."""
+    part = event("part: shading", 0, 100)
+    inner = event("part: material", 40, 60)
+    operation = event("aten::mul", 10, 20, id=5, sequence_nr=7, use_device="cuda")
+    operation.append_kernel("mul", 0, 30.0)
+    operation.set_cpu_parent(part)
+    backward = event("autograd::engine::evaluate_function: MulBackward0", 200, 210, sequence_nr=7)
+    backward.use_device = "cuda"
+    backward.append_kernel("mul_backward", 0, 11.0)
+    launch = event("cuLaunchKernel", 50, 51, id=9, thread=2)
+    kernels = [
+        event("mul", 30, 60, id=8, device_type=DeviceType.CUDA, linked_correlation_id=5),
+        event("trace", 60, 77, id=9, device_type=DeviceType.CUDA),
+        event("mul_backward", 210, 221, id=10, device_type=DeviceType.CUDA, linked_correlation_id=6),
+        event("part: shading", 30, 77, id=3, device_type=DeviceType.CUDA, is_user_annotation=True),
+    ]
+    events = [part, inner, operation, backward, launch, *kernels]
+    spent = {place: time for place, time in profile_step.microseconds(events, True).items() if time > 0}
+    assert spent == {
+        ("shading", "forward"): 30.0,
+        ("material", "forward"): 17.0,
+        ("shading", "backward"): 11.0,
+    }
 
 
 def test_floors_go_through_what_was_measured():
