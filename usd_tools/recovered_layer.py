@@ -123,6 +123,7 @@ def write_layer_over(
     stage = Usd.Stage.CreateNew(str(path))
     root = stage.GetRootLayer()
     root.TransferContent(source.GetSessionLayer())  # the variants
+    root.subLayerPaths.clear()  # what reading alone needed
     root.subLayerPaths.append(relative_asset(Path(original), path.parent))
     for name in _STAGE_METADATA:
         if source.HasAuthoredMetadata(name):
