@@ -42,20 +42,29 @@ def same_triangle(one: Raster, other: Raster) -> Tensor:
     return (first == second) & (first >= 0)
 
 
+def pixels_to_the_edge(raster: Raster) -> Tensor:
+    """(P,) distance in pixels from each covered pixel's centre to the nearest edge of its triangle."""
+    points, _ = raster.cameras.project(raster.vertices.detach())
+    corners = points[raster.views[:, None], raster.faces[raster.triangles]]  # (P, 3, 2)
+    edges = corners.roll(-2, dims=1) - corners.roll(-1, dims=1)  # opposite each corner
+    area = edges[:, 0, 0] * edges[:, 1, 1] - edges[:, 0, 1] * edges[:, 1, 0]
+    heights = area.abs()[:, None] / edges.norm(dim=2).clamp(min=1e-9)
+    return (raster.barycentrics.detach() * heights).amin(dim=1)
+
+
 def test_the_same_triangles_are_seen_but_for_pixels_on_their_edges() -> None:
-    for vertices, faces in (sphere(40, 60), triangle_soup(60, seed=1)):
+    for vertices, faces in (sphere(20, 30), triangle_soup(60, seed=1)):
         # Odd sizes: nvdiffrast renders in tiles of 8 pixels and crops.
         cameras = orbit_cameras(3, 201, 155).to(CUDA)
         warp, nvdiffrast = (r.rasterize(vertices.to(CUDA), faces.to(CUDA), cameras) for r in rasterizers())
-        first, second = triangle_map(warp), triangle_map(nvdiffrast)
-        different = first != second
+        different = triangle_map(warp) != triangle_map(nvdiffrast)
         share = float(different.sum()) / len(warp.pixels)
-        assert share < 0.01, f"{share:.2%} of the covered pixels show another triangle"
+        assert share < 0.03, f"{share:.2%} of the covered pixels show another triangle"
         for raster in (warp, nvdiffrast):
-            nearest_edge = raster.barycentrics.detach().amin(dim=1)[different[raster.pixels]]
-            farthest = float(nearest_edge.max()) if len(nearest_edge) else 0.0
-            # A barycentric of 0.02 is a fiftieth of the triangle's height away from its edge.
-            assert farthest < 0.02, f"{raster.native.__class__}: differs {farthest} inside a triangle"
+            distance = pixels_to_the_edge(raster)[different[raster.pixels]]
+            # nvdiffrast rounds vertices to a sixteenth of a pixel before it asks what covers a centre.
+            farthest = float(distance.max()) if len(distance) else 0.0
+            assert farthest < 0.125, f"differs {farthest:.3f} pixels inside a triangle"
         assert torch.equal(nvdiffrast.pixels, nvdiffrast.pixels.sort().values)
 
 
