@@ -125,9 +125,12 @@ def check_views(views: Sequence[View], mesh: Mesh | None, folder: Path) -> Check
     directions = offsets / np.maximum(np.linalg.norm(offsets, axis=1, keepdims=True), 1e-12)
     training = np.array([view.split == "train" for view in views])
     coverage = view_coverage(directions, training if training.any() else ~training)
+    misfit = _general_problems(fit, mesh, cameras, masks)
+    general = misfit or coverage_problems(coverage)
+    has_hdr = any(view.hdr for view in views)
     problems = [
         [*_fit_problems(fit, masks, views, i), *told]
-        for i, told in enumerate(picture_problems(facts, directions, any(view.hdr for view in views)))
+        for i, told in enumerate(picture_problems(facts, None if misfit else directions, has_hdr))
     ]
     for i, view in enumerate(views):
         write_overlay(
@@ -137,7 +140,7 @@ def check_views(views: Sequence[View], mesh: Mesh | None, folder: Path) -> Check
             fit.silhouettes[i],
         )
     return Checked(
-        [*_general_problems(fit, mesh, cameras, masks), *coverage_problems(coverage)],
+        general,
         [
             CheckedView(view.name, view.split, float(iou), told)
             for view, iou, told in zip(views, fit.iou, problems)
@@ -150,14 +153,14 @@ def _general_problems(fit: Fit, mesh: Mesh | None, cameras: Cameras, masks: np.n
     if fit.usual >= GOOD:
         return []
     told = f"masks and poses do not fit: their agreement is {fit.usual:.0%}, expected above {GOOD:.0%}"
-    explanation = explain_misfit(mesh, cameras, masks, fit.usual)
+    explanation = explain_misfit(mesh, cameras, masks)
     if explanation is None:
         return [f"{told}; check poses, lens and frame numbers"]
     return [f"{told}. It would be {explanation[1]:.0%} if {explanation[0]}"]
 
 
 def _fit_problems(fit: Fit, masks: np.ndarray, views: Sequence[View], index: int) -> list[str]:
-    if not fit.outliers[index]:
+    if not fit.outliers[index] or fit.usual < GOOD:  # else it is the dataset as a whole
         return []
     told = f"mask and pose do not fit: agreement {fit.iou[index]:.0%}, usual {fit.usual:.0%}"
     other = look_alike(fit, masks, index)

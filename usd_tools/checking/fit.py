@@ -9,7 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from usd_tools.checking.projection import Cameras
-from usd_tools.checking.silhouettes import Array, Masks, hull_silhouette, mesh_silhouette, visual_hull
+from usd_tools.checking.silhouettes import (
+    HULL_GRID,
+    Array,
+    Masks,
+    hull_silhouette,
+    mesh_silhouette,
+    visual_hull,
+)
 from usd_tools.normalization import Y_UP_TO_Z_UP, Z_UP_TO_Y_UP
 
 GOOD = 0.9
@@ -21,8 +28,11 @@ _DEVIATIONS = 6.0
 _TRIED_VIEWS = 16
 """Views on which explanations are tried: enough to tell them apart, few enough to be quick."""
 
-_BETTER = 0.15
-"""By how much an explanation has to raise the median to be told."""
+_TRIED_GRID = 40
+"""Voxels per side of a visual hull on which explanations are tried."""
+
+_SHARE_LEFT = 0.6
+"""An explanation is told if it leaves less than this share of the disagreement."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +65,14 @@ def fit_masks(mesh: Mesh | None, cameras: Cameras, masks: Masks) -> Fit:
     return Fit(silhouettes, iou, iou < median - max(_SMALLEST_DEFICIT, _DEVIATIONS * spread))
 
 
-def expected_silhouettes(mesh: Mesh | None, cameras: Cameras, masks: Masks) -> Masks:
+def expected_silhouettes(
+    mesh: Mesh | None, cameras: Cameras, masks: Masks, hull_grid: int = HULL_GRID
+) -> Masks:
     """(N, H, W) where the mesh, or the masks' visual hull, covers each picture."""
     if mesh is not None:
         drawn = [mesh_silhouette(mesh.vertices, mesh.faces, cameras, i) for i in range(len(cameras))]
     else:
-        points, size = visual_hull(cameras, masks)
+        points, size = visual_hull(cameras, masks, hull_grid)
         drawn = [hull_silhouette(points, size, cameras, i) for i in range(len(cameras))]
     return np.stack(drawn)
 
@@ -76,32 +88,30 @@ def look_alike(fit: Fit, masks: Masks, index: int) -> int | None:
     """The other view whose mask is where the object should be in view `index`: pictures mixed up?"""
     found = intersection_over_union(masks, fit.silhouettes[index][None])
     best = int(np.argmax(found))
-    convincing = (
-        found[best] > fit.iou[index] + _SMALLEST_DEFICIT and found[best] > fit.usual - _SMALLEST_DEFICIT
-    )
+    convincing = found[best] > 0.5 * (fit.iou[index] + fit.usual)  # it mends most of what is wrong
     return best if best != index and convincing else None
 
 
 Change = Callable[[Cameras, Masks], tuple[Cameras, Masks]]
 
 
-def explain_misfit(
-    mesh: Mesh | None, cameras: Cameras, masks: Masks, usual: float
-) -> tuple[str, float] | None:
+def explain_misfit(mesh: Mesh | None, cameras: Cameras, masks: Masks) -> tuple[str, float] | None:
     """What systematic mistake would make the masks fit, and the median agreement without it; None if unknown.
 
     Tries mistakes that exporters and converters make; those that a visual hull cannot show need the mesh.
     """
-    best: tuple[str, float] | None = None
-    for label, change in _EXPLANATIONS:
-        changed_cameras, changed_masks = change(cameras, masks)
-        few = np.unique(np.linspace(0, len(cameras) - 1, _TRIED_VIEWS).round().astype(int))
-        chosen, their_masks = changed_cameras.select(few), changed_masks[few]
-        silhouettes = expected_silhouettes(mesh, chosen, their_masks)
-        reached = float(np.median(intersection_over_union(their_masks, silhouettes)))
-        if reached > max(usual + _BETTER, best[1] if best else 0.0):
-            best = label, reached
-    return best
+    few = np.unique(np.linspace(0, len(cameras) - 1, _TRIED_VIEWS).round().astype(int))
+
+    def agreement(cameras: Cameras, masks: Masks) -> float:
+        chosen, their_masks = cameras.select(few), masks[few]
+        silhouettes = expected_silhouettes(mesh, chosen, their_masks, _TRIED_GRID)
+        return float(np.median(intersection_over_union(their_masks, silhouettes)))
+
+    reached = {label: agreement(*change(cameras, masks)) for label, change in _EXPLANATIONS}
+    best = max(reached, key=lambda label: reached[label])
+    if 1 - reached[best] >= _SHARE_LEFT * (1 - agreement(cameras, masks)):
+        return None
+    return best, reached[best]
 
 
 def _turned(before: Array | None = None, after: Array | None = None) -> Change:
@@ -115,9 +125,9 @@ def _turned(before: Array | None = None, after: Array | None = None) -> Change:
 
 
 def _inverted(cameras: Cameras, masks: Masks) -> tuple[Cameras, Masks]:
-    return Cameras(
-        np.linalg.inv(cameras.camera_to_world).astype(np.float64), cameras.intrinsics, cameras.size
-    ), masks
+    """Of the matrices as they stand in the file, in its Z-up world."""
+    poses = Z_UP_TO_Y_UP @ np.linalg.inv(Y_UP_TO_Z_UP @ cameras.camera_to_world)
+    return Cameras(poses.astype(np.float64), cameras.intrinsics, cameras.size), masks
 
 
 def _zoomed(factor: Callable[[Cameras], float]) -> Change:

@@ -84,11 +84,12 @@ def _clipped(color: Pixels, solid: npt.NDArray[np.bool_], hdr: Pixels | None) ->
 
 
 def picture_problems(
-    facts: Sequence[PictureFacts], directions: npt.NDArray[np.float64], has_hdr: bool
+    facts: Sequence[PictureFacts], directions: npt.NDArray[np.float64] | None, has_hdr: bool
 ) -> list[list[str]]:
     """What is wrong with each picture, in words.
 
-    directions: (N, 3) unit, from the object to each camera: neighbors show nearly the same.
+    directions: (N, 3) unit, from the object to each camera: neighbors show nearly the same. None where they
+        are not to be trusted; then nothing is compared.
     """
     sharpness = np.array([fact.sharpness for fact in facts])
     exposure = np.log2(np.maximum([fact.exposure for fact in facts], 1e-6))
@@ -104,7 +105,7 @@ def picture_problems(
             told.append(f"the object is {fact.covered:.1%} of the picture; move the camera closer")
         if fact.soft > 0.3:
             told.append(f"{fact.soft:.0%} of its mask is partly transparent; expected sharp edges")
-        if count > 0:
+        if directions is not None and count > 0:
             order = np.argsort(-(directions @ directions[index]), kind="stable")
             near = order[order != index][:count]
             usual = float(np.median(sharpness[near]))

@@ -13,10 +13,10 @@ Masks = npt.NDArray[np.bool_]
 _OVERSAMPLING = 2
 """Polygons are drawn this much larger, because drawing covers every pixel that an edge touches."""
 
-HULL_AGREEMENT = 0.9
+HULL_AGREEMENT = 0.85
 """Share of the views that have to see a voxel inside their mask: some may have a wrong pose or mask."""
 
-_HULL_GRID = 72
+HULL_GRID = 72
 
 
 def mesh_silhouette(vertices: Array, faces: npt.NDArray[np.integer], cameras: Cameras, index: int) -> Masks:
@@ -64,7 +64,7 @@ def object_bounds(cameras: Cameras, masks: Masks) -> tuple[Array, float]:
     return center, float(np.median(distances * np.array(reaches)))
 
 
-def visual_hull(cameras: Cameras, masks: Masks, grid: int = _HULL_GRID) -> tuple[Array, float]:
+def visual_hull(cameras: Cameras, masks: Masks, grid: int = HULL_GRID) -> tuple[Array, float]:
     """Centers (P, 3) and size of the voxels that HULL_AGREEMENT of the views see inside their mask.
 
     masks: (N, H, W). Laurentini, "The Visual Hull Concept for Silhouette-Based Image Understanding", 1994,
