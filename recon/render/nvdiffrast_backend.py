@@ -4,8 +4,8 @@ Laine et al., "Modular Primitives for High-Performance Differentiable Rendering"
 nvdiffrast's CUDA one; OpenGL is not used. Where it differs from the Warp backend:
 
 - triangles are clipped at a near plane (see `recon.render.clip_space`), and depth is resolved by z / w;
-- vertices are rounded to a sixteenth of a pixel to decide what covers a centre, so pixels on a triangle's edge
-  may show the neighbour; values at them are those of the exact position;
+- vertices are rounded to a sixteenth of a pixel to decide what covers a centre, so pixels on a triangle's
+  edge may show the neighbour; values at them are those of the exact position;
 - `antialias` looks at the edges of the pixel's own triangle only, so silhouettes of triangles much smaller
   than a pixel are blended, and get gradients, less completely;
 - gradients are summed in no fixed order.
