@@ -81,8 +81,7 @@ def _plan(request: Request) -> DatasetJob:
 
     prim, meshes = stages.find_object(stage, request.object, start)
     for mesh in meshes:
-        if mesh.GetPointsAttr().ValueMightBeTimeVarying():
-            log.warning("%s: its points are animated; the shape of frame %g is used", mesh.GetPath(), start)
+        _warn_of_deformation(mesh, start)
     _check_parts_hang_together(prim, meshes, views)
     textured = read_object(meshes, start, request.ground_truth)
     used = textured.mesh.vertices[np.unique(textured.mesh.faces)]
@@ -189,6 +188,15 @@ def _check_parts_hang_together(prim: Any, meshes: Sequence[Any], views: Sequence
                 f"{mesh.GetPath()}: moves within {prim.GetPath()}; expected one rigid object, name the "
                 "part to recover by --object"
             )
+
+
+def _warn_of_deformation(mesh: Any, start: float) -> None:
+    from pxr import UsdSkel
+
+    if mesh.GetPointsAttr().ValueMightBeTimeVarying():
+        log.warning("%s: its points are animated; the shape of frame %g is used", mesh.GetPath(), start)
+    if UsdSkel.BindingAPI(mesh.GetPrim()).GetInheritedSkeleton():
+        log.warning("%s: has a skeleton; its shape at rest is used, bake it as posed", mesh.GetPath())
 
 
 def _warn_of_camera(camera: Any, mesh: Any, frames: Sequence[float]) -> None:

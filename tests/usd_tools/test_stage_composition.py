@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from pxr import Gf, Usd, UsdGeom
+from pxr import Gf, Usd, UsdGeom, UsdSkel
 
 from tests.usd_tools.stages import RADIUS, define_material, define_sphere, write_scene, write_textures
 from usd_tools.errors import UserError
@@ -207,6 +207,25 @@ def test_variant_that_another_variant_brings(tmp_path):
     with pytest.raises(UserError, match="--variant look=blue: not in the stage; no prim has such a set"):
         open_stage(tmp_path / "a.usda", ["look=blue", "shape=ball"])
     assert open_stage(tmp_path / "a.usda", ["shape=ball", "look=blue"]).GetPrimAtPath("/a/b/blue")
+
+
+def test_deformations_are_told(tmp_path, caplog):
+    def edit(stage):
+        UsdSkel.Root.Define(stage, "/World/character")
+        skeleton = UsdSkel.Skeleton.Define(stage, "/World/character/skeleton")
+        mesh = define_sphere(stage, "/World/character/skin")
+        UsdSkel.BindingAPI.Apply(mesh.GetPrim()).CreateSkeletonRel().AddTarget(skeleton.GetPath())
+        points = mesh.GetPointsAttr()
+        for frame in (1, 2):
+            points.Set(points.Get(), frame)
+
+    scene = write_scene(tmp_path, edit=edit)
+    request = Request(str(scene.stage), object="/World/character", ground_truth=False)
+    with caplog.at_level("WARNING"):
+        plan_dataset(request)
+    animated, skinned = (record.message for record in caplog.records)
+    assert "/World/character/skin: its points are animated; the shape of frame 1" in animated
+    assert "/World/character/skin: has a skeleton" in skinned
 
 
 def test_group_without_a_type(tmp_path):
