@@ -157,11 +157,11 @@ def _copy_renders(validation: Path | None, report: Path, slug: str) -> list[tupl
     return pairs
 
 
-def _copy_relit(relighting: Path | None, report: Path, slug: str) -> list[tuple[str, str, str]]:
+def _copy_relit(relighting: Path | None, report: Path, slug: str) -> dict[str, tuple[str, str, str]]:
     """Copies what relight.py rendered into the report; returns (recovered, true, error) by new names."""
+    shots: dict[str, tuple[str, str, str]] = {}
     if relighting is None:
-        return []
-    shots = []
+        return shots
     for recovered in sorted(relighting.glob("light_*_recovered.png")):
         shot = recovered.name.removesuffix("_recovered.png")
         kinds = [f"{shot}_{kind}.png" for kind in ("recovered", "true", "error")]
@@ -170,7 +170,7 @@ def _copy_relit(relighting: Path | None, report: Path, slug: str) -> list[tuple[
         names = [f"{PICTURES}/{slug}_{kind}" for kind in kinds]
         for kind, name in zip(kinds, names):
             shutil.copyfile(relighting / kind, report / name)
-        shots.append((names[0], names[1], names[2]))
+        shots[shot] = (names[0], names[1], names[2])
     return shots
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.usd_tools.comparison.scenes import maps, orbit, smooth_maps, sphere, write_dataset, write_run
-from usd_tools.compare_textures import compare
+from usd_tools.compare_textures import compare_columns
 from usd_tools.errors import UserError
 from usd_tools.images import read_png
 from usd_tools.relight import LIGHTS, main, relight
@@ -87,14 +87,26 @@ def test_normal_maps_are_rendered(tmp_path, dataset):
 def test_report_shows_it(tmp_path, dataset):
     run = tmp_path / "run"
     write_run(run, sphere(24, 12), smooth_maps(16))
-    main([str(run), str(dataset), "--views", "1", "--resolution", "32", "--samples", "4", "--lights", "5"])
+    tiny = ["--views", "1", "--resolution", "32", "--samples", "4"]
+    main([str(run), str(dataset), *tiny, "--lights", "5"])
     assert (run / "relighting" / "relighting.json").is_file()
-    compare(run, dataset, tmp_path / "report", samples=2000)
+    other = tmp_path / "other"
+    write_run(other, sphere(24, 12), maps(16))
+    main([str(other), str(dataset), *tiny, "--lights", "4", "5"])
+    columns = {"recovered": run, "other": other}
+    compare_columns(columns, dataset, tmp_path / "report", samples=2000)
     page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
     assert "Under other lights" in page
     assert "Relit PSNR" in page
-    shown = re.findall(r'src="(pictures/recovered_light_5_view_01_\w+\.png)"', page)
-    assert len(shown) == 3
+    shown = re.findall(r'src="(pictures/\w+_light_\d_view_01_\w+\.png)"', page)
+    names = [name.removeprefix("pictures/").removesuffix(".png") for name in shown]
+    assert names == [
+        "recovered_light_5_view_01_recovered",
+        "other_light_5_view_01_recovered",
+        "recovered_light_5_view_01_true",
+        "recovered_light_5_view_01_error",
+        "other_light_5_view_01_error",
+    ], "what both were lit by, and nothing else"
     assert all((tmp_path / "report" / name).is_file() for name in shown)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,9 @@ class Column:
 
     name: shown as heading. slug: its part of the pictures' file names. metrics: as in metrics.json.
     channels: which channels have pictures. renders: names in `renders/` of its (render, reference) pairs,
-    relative to the report. image_metrics: of the run's held-out views, empty if not known. relit: names of
-    its (recovered, true, error) pictures under other lights. relit_metrics: their means, empty if not known.
+    relative to the report. image_metrics: of the run's held-out views, empty if not known. relit: its
+    (recovered, true, error) pictures under other lights, by light and view. relit_metrics: their means,
+    empty if not known.
     """
 
     name: str
@@ -31,7 +32,7 @@ class Column:
     channels: Sequence[str]
     renders: Sequence[tuple[str, str]] = ()
     image_metrics: Mapping[str, float] | None = None
-    relit: Sequence[tuple[str, str, str]] = ()
+    relit: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)
     relit_metrics: Mapping[str, float] | None = None
 
 
@@ -232,15 +233,17 @@ def _channel_section(channel: str, columns: Sequence[Column]) -> str:
 
 def _relit_section(columns: Sequence[Column]) -> str:
     columns = [column for column in columns if column.relit]
-    if not columns:
+    common = [name for name in (columns[0].relit if columns else ()) if all(name in c.relit for c in columns)]
+    if not common:
         return ""
     named = len(columns) > 1
     head = "".join(f"<th>recovered{f' ({escape(column.name)})' if named else ''}</th>" for column in columns)
     errors = "".join(f"<th>error{f' ({escape(column.name)})' if named else ''}</th>" for column in columns)
     rows = []
-    for shots in zip(*(column.relit for column in columns)):
+    for name in common:
+        shots = [column.relit[name] for column in columns]
         pictures = [*(shot[0] for shot in shots), shots[0][1], *(shot[2] for shot in shots)]
-        cells = "".join(f"<td>{linked_image(name, 'under another light')}</td>" for name in pictures)
+        cells = "".join(f"<td>{linked_image(file, 'under another light')}</td>" for file in pictures)
         rows.append(f"<tr>{cells}</tr>")
     return (
         "<h2>Under other lights</h2><p>Both path traced in studios that the training never saw. A material "
