@@ -242,7 +242,7 @@ def world_matrix(prim: Any, time: float) -> Matrix:
     matrix = column_matrix(UsdGeom.XformCache(time).GetLocalToWorldTransform(prim))
     if not np.isfinite(matrix).all() or abs(np.linalg.det(matrix[:3, :3])) < 1e-30:
         raise UserError(
-            f"{prim.GetPath()}: its transform at frame {time:g} is singular; remove the zero scale"
+            f"{prim.GetPath()}: its transform at frame {time:g} is singular or not finite; remove zero scales"
         )
     return matrix
 
