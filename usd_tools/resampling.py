@@ -30,26 +30,6 @@ def _box_axis(pixels: Pixels, axis: int, size: int) -> Pixels:
     return np.moveaxis(means, 0, axis).astype(pixels.dtype)
 
 
-def resize_texture(pixels: Pixels, size: int, wrap: tuple[str, str] = ("repeat", "repeat")) -> Pixels:
-    """A texture (H, W, C) as size x size: bilinear where it grows, box where it shrinks, exact where it fits.
-
-    wrap: the modes of s (columns) and t (rows); what is not `repeat` is continued by its edge.
-    """
-    for axis, mode in ((0, wrap[1]), (1, wrap[0])):
-        have = pixels.shape[axis]
-        if have > size:
-            pixels = _box_axis(pixels, axis, size)
-        elif have < size:
-            position = (np.arange(size) + 0.5) * (have / size) - 0.5
-            low = np.floor(position).astype(int)
-            shape = (-1, 1, 1) if axis == 0 else (1, -1, 1)
-            weight = (position - low).astype(pixels.dtype).reshape(shape)
-            rows = [row % have if mode == "repeat" else np.clip(row, 0, have - 1) for row in (low, low + 1)]
-            first, second = (np.take(pixels, row, axis=axis) for row in rows)
-            pixels = first * (1 - weight) + second * weight
-    return pixels
-
-
 def latlong_directions(width: int, height: int, rows: range | None = None) -> npt.NDArray[np.float64]:
     """(H, W, 3) unit directions of lat-long pixel centers: center column +Z, a quarter +X, top row +Y.
 

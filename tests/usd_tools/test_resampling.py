@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from usd_tools.resampling import latlong_directions, resize_box, resize_texture, sample_latlong, turn_latlong
+from usd_tools.resampling import latlong_directions, resize_box, sample_latlong, turn_latlong
 
 PICTURE = np.random.default_rng(0).random((12, 8, 3))
 
@@ -12,21 +12,6 @@ def test_box_is_the_mean_of_blocks():
     np.testing.assert_allclose(resize_box(PICTURE, 2, 4), expected, atol=1e-12)
     np.testing.assert_allclose(resize_box(PICTURE, 5, 7).mean((0, 1)), PICTURE.mean((0, 1)), atol=1e-12)
     assert resize_box(PICTURE, 8, 12) is PICTURE
-
-
-def test_texture_growth_keeps_texel_centers():
-    grown = resize_texture(PICTURE, 36, ("repeat", "clamp"))[1::3]
-    np.testing.assert_allclose(resize_texture(PICTURE[:, :, :1], 12, ("clamp", "clamp")).shape, (12, 12, 1))
-    # Rows grow threefold, so every third row is a source row; columns grow 4.5-fold.
-    columns = (np.arange(36) + 0.5) * 8 / 36 - 0.5
-    for channel in range(3):
-        for row in range(12):
-            wrapped = np.concatenate(
-                [PICTURE[row, -1:, channel], PICTURE[row, :, channel], PICTURE[row, :1, channel]]
-            )
-            np.testing.assert_allclose(
-                grown[row, :, channel], np.interp(columns, np.arange(-1, 9), wrapped), atol=1e-12
-            )
 
 
 def test_latlong_directions_follow_the_convention():
