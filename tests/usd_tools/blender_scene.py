@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-SIZE = 32
+SIZE = 128
 TILING = 2.0
 
 bpy: Any = None  # imported where the script runs, as the tests import its figures without it
