@@ -22,7 +22,7 @@ from usd_tools.frames import format_frames, parse_frames
 from usd_tools.matrices import Matrix, nearest_rotation, transform_normals, transform_points
 from usd_tools.normalization import pose_to_dataset, rotation_of, stage_to_dataset
 from usd_tools.obj import ObjMesh
-from usd_tools.render_settings import picture_format
+from usd_tools.render_settings import PictureFormat, picture_format
 from usd_tools.textured_object import read_object
 from usd_tools.usd_errors import usd_errors_told
 from usd_tools.winding import is_inside
@@ -92,9 +92,11 @@ def _plan(request: Request) -> DatasetJob:
     if request.ground_truth:
         probe = lights.probe_job(light, rotation_of(similarity)) if light else None
         truth = GroundTruthJob(textured, probe)
-    for camera in {view.label: view.camera for view in views}.values():
-        _warn_of_camera(camera, prim, [view.frame for view in views if view.camera is camera])
-    frames = _frame_jobs(stage, views, prim, similarity, light_turns)
+    formats = _picture_formats(stage, views)
+    for view in {view.label: view for view in views}.values():
+        seen = [other.frame for other in views if other.label == view.label]
+        _warn_of_camera(view.camera, formats[view.label], prim, seen)
+    frames = _frame_jobs(views, formats, prim, similarity, light_turns)
     if len(frames) > 1 and all(
         np.allclose(f.camera_to_world, frames[0].camera_to_world, atol=1e-5) for f in frames
     ):
@@ -124,18 +126,27 @@ def _still_frame(stage: Any, request: Request) -> float:
     return parse_frames(request.frames)[0] if request.frames else float(stage.GetStartTimeCode())
 
 
-def _frame_jobs(
-    stage: Any, views: Sequence[View], mesh: Any, similarity: Matrix, light_turns: dict[float, Matrix]
-) -> tuple[FrameJob, ...]:
-    """A turning object is held where it stands on the first frame; camera and light move around it.
-
-    light_turns: by frame, (3, 3) rotation of the light in stage space since the first one.
-    """
+def _picture_formats(stage: Any, views: Sequence[View]) -> dict[str, PictureFormat]:
+    """By the camera's label."""
     cameras = {view.label: view.camera for view in views}
-    formats = {
+    return {
         label: picture_format(stage, str(camera.GetPath()), views[0].frame)
         for label, camera in cameras.items()
     }
+
+
+def _frame_jobs(
+    views: Sequence[View],
+    formats: dict[str, PictureFormat],
+    mesh: Any,
+    similarity: Matrix,
+    light_turns: dict[float, Matrix],
+) -> tuple[FrameJob, ...]:
+    """A turning object is held where it stands on the first frame; camera and light move around it.
+
+    formats: by the camera's label. light_turns: by frame, (3, 3) rotation of the light in stage space since
+    the first one.
+    """
     turn = rotation_of(similarity)
     digits = max(4, len(str(len(views))))
     jobs = []
@@ -199,7 +210,7 @@ def _warn_of_deformation(mesh: Any, start: float) -> None:
         log.warning("%s: has a skeleton; its shape at rest is used, bake it as posed", mesh.GetPath())
 
 
-def _warn_of_camera(camera: Any, mesh: Any, frames: Sequence[float]) -> None:
+def _warn_of_camera(camera: Any, shape: PictureFormat, mesh: Any, frames: Sequence[float]) -> None:
     """Says what makes pictures differ from what poses, lenses and lights tell."""
     path = camera.GetPath()
     linear = stages.world_matrix(camera.GetPrim(), frames[0])[:3, :3]
@@ -218,7 +229,7 @@ def _warn_of_camera(camera: Any, mesh: Any, frames: Sequence[float]) -> None:
             path,
             scale,
         )
-    if any(camera.GetFStopAttr().Get(frame) for frame in frames):
+    if shape.depth_of_field and any(camera.GetFStopAttr().Get(frame) for frame in frames):
         log.warning(
             "%s: has an fStop, so that renderers may blur what is out of focus; render with fStop 0", path
         )

@@ -20,13 +20,15 @@ class PictureFormat:
     """How pictures through one camera are laid out; see UsdRenderSettingsBase.
 
     resolution: width and height, None where the stage does not tell. pixel_aspect: width over height of a
-    pixel. policy: aspectRatioConformPolicy. path: of the prim that tells it, None without any.
+    pixel. policy: aspectRatioConformPolicy. path: of the prim that tells the resolution, None without any.
+    depth_of_field: whether renderers are to use the camera's fStop.
     """
 
     resolution: tuple[int, int] | None = None
     pixel_aspect: float = 1.0
     policy: str = "expandAperture"
     path: str | None = None
+    depth_of_field: bool = True
 
 
 def stage_settings(stage: Any) -> Any:
@@ -79,6 +81,7 @@ def picture_format(stage: Any, camera_path: str, time: float) -> PictureFormat:
     aspect, aspect_at = told("pixelAspectRatio")
     policy, policy_at = told("aspectRatioConformPolicy")
     window, window_at = told("dataWindowNDC")
+    sharp, _ = told("disableDepthOfField")
     if policy is not None and policy not in APERTURE_POLICIES:
         raise UserError(
             f"{policy_at}: aspectRatioConformPolicy {policy}; expected one of {', '.join(APERTURE_POLICIES)}"
@@ -97,6 +100,7 @@ def picture_format(stage: Any, camera_path: str, time: float) -> PictureFormat:
         pixel_aspect=1.0 if aspect is None else float(aspect),
         policy="expandAperture" if policy is None else str(policy),
         path=where,
+        depth_of_field=not sharp,
     )
 
 

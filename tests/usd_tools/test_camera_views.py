@@ -206,6 +206,14 @@ def test_exposure_and_depth_of_field_are_told(tmp_path, capsys):
     assert "/World/camera: has an fStop" in blur
 
 
+def test_depth_of_field_that_the_settings_disable_is_fine(tmp_path, capsys):
+    def edit(stage):
+        UsdGeom.Camera.Get(stage, "/World/camera").CreateFStopAttr(2.8)
+        UsdRender.Settings.Define(stage, "/Render/settings").CreateDisableDepthOfFieldAttr(True)
+
+    assert not warnings_of(tmp_path, capsys, edit)
+
+
 def test_what_llff_cannot_tell_is_told(tmp_path, capsys):
     def edit(stage):
         camera = UsdGeom.Camera.Get(stage, "/World/camera")
