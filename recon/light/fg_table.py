@@ -1,11 +1,15 @@
-"""The environment BRDF: directional albedo of the GGX lobe as `F0 * FG[..., 0] + FG[..., 1]`.
+"""The environment BRDF: directional albedos of the specular and the diffuse lobe, as a table.
 
-The second factor of the split sum (Karis 2013, "Real Shading in Unreal Engine 4"), integrated numerically
-at start with height-correlated Smith shadowing, so that no table is shipped.
+Specular: `F0 * FG[..., 0] + FG[..., 1]`, the second factor of the split sum (Karis 2013, "Real Shading in
+Unreal Engine 4") for GGX with height-correlated Smith shadowing. Diffuse: `FG[..., 2]`, for Burley's lobe
+(2012, "Physically Based Shading at Disney", section 5.3), which path tracers' principled shaders have: about
+1 seen from above, darker at grazing angles of smooth surfaces, brighter on rough ones. Integrated numerically
+at start, so that no table is shipped.
 """
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import torch
@@ -39,12 +43,26 @@ def _integrate(resolution: int, samples: int) -> Tensor:
         weight = smith_shadowing(n_dot_l.clamp_min(_GRAZING), n_dot_v, alpha) / smith_masking(n_dot_v, alpha)
         weight = torch.where(n_dot_l > 0, weight, 0.0)
         fresnel = (1.0 - v_dot_h) ** 5
-        rows.append(torch.stack([(weight * (1.0 - fresnel)).mean(1), (weight * fresnel).mean(1)], dim=-1))
+        scale, bias = (weight * (1.0 - fresnel)).mean(1), (weight * fresnel).mean(1)
+        rows.append(torch.stack([scale, bias, _diffuse_albedo(n_dot_v, roughness, uniform)], dim=-1))
     return torch.stack(rows, dim=1)
 
 
+def _diffuse_albedo(n_dot_v: Tensor, roughness: Tensor, uniform: Tensor) -> Tensor:
+    """(R,) mean of Burley's diffuse lobe over light directions drawn by their cosine. n_dot_v: (R, 1)."""
+    radius, azimuth = uniform[:, 0].sqrt(), 2.0 * math.pi * uniform[:, 1]
+    n_dot_l = (1.0 - uniform[:, 0]).sqrt()
+    sine = torch.sqrt(1.0 - n_dot_v * n_dot_v)
+    l_dot_v = sine * radius * torch.cos(azimuth) + n_dot_v * n_dot_l
+    l_dot_h_squared = 0.5 * (1.0 + l_dot_v)  # the half vector halves the angle between light and view
+    light, view = (1.0 - n_dot_l) ** 5, (1.0 - n_dot_v) ** 5
+    retro = 2.0 * roughness * l_dot_h_squared
+    base = (1.0 - 0.5 * light) * (1.0 - 0.5 * view)
+    return (base + retro * (light + view + light * view * (retro - 1.0))).mean(1)
+
+
 def fg_table(resolution: int = 64, samples: int = 512, device: torch.device | str = "cpu") -> Tensor:
-    """(R, R, 2): scale and bias of F0, indexed by n.v (rows) and perceptual roughness (columns).
+    """(R, R, 3): scale and bias of F0, and the diffuse lobe's albedo, by n.v (rows) and roughness (columns).
 
     Both coordinates run from 0 (first) to 1 (last entry). Computed on the CPU with a fixed point set, so it
     is the same everywhere; kept for the life of the process.
@@ -53,7 +71,7 @@ def fg_table(resolution: int = 64, samples: int = 512, device: torch.device | st
 
 
 def lookup_fg(table: Tensor, n_dot_v: Tensor, roughness: Tensor) -> Tensor:
-    """(P, 2) bilinear lookup in `fg_table`'s result.
+    """(P, 3) bilinear lookup in `fg_table`'s result.
 
     n_dot_v, roughness: (P, 1), clamped to [0, 1] (the gradient is zero outside). Differentiable in both
     coordinates.
@@ -64,7 +82,7 @@ def lookup_fg(table: Tensor, n_dot_v: Tensor, roughness: Tensor) -> Tensor:
     row = y.detach().long().clamp_max(resolution - 2)
     column = x.detach().long().clamp_max(resolution - 2)
     corner = (row * resolution + column)[:, 0]
-    entries = table.reshape(-1, 2)
+    entries = table.reshape(-1, table.shape[-1])
     upper = torch.lerp(entries[corner], entries[corner + 1], x - column)
     lower = torch.lerp(entries[corner + resolution], entries[corner + resolution + 1], x - column)
     return torch.lerp(upper, lower, y - row)

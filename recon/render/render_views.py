@@ -19,8 +19,9 @@ from recon.geometry.mesh import Mesh
 from recon.light.environment import PrefilteredLight
 from recon.material.channels import Channels
 from recon.render.interface import Raster, Rasterizer
+from recon.render.normal_variance import normal_variance
 from recon.render.routing import route
-from recon.render.shade import shade
+from recon.render.shade import OccludedLight, shade
 
 # What `route` calls the inputs that a setting assigns: METHOD's loss.geometry, loss.normal and loss.light.
 # Albedo always learns from A's loss, and roughness, metallic and occlusion from B's.
@@ -67,6 +68,22 @@ class Scene(Protocol):
         ...
 
 
+class Occlusion(Protocol):
+    """Tells what light the object itself keeps from its surface."""
+
+    def __call__(
+        self,
+        sample: SurfaceSample,
+        raster: Raster,
+        positions: Tensor,
+        to_camera: Tensor,
+        light: PrefilteredLight,
+        light_rotation: Tensor | None,
+    ) -> OccludedLight:
+        """At the P covered pixels. positions, to_camera: (P, 3). light_rotation: (P, 3, 3) or None."""
+        ...
+
+
 @dataclass(frozen=True)
 class Rendered:
     """One batch of rendered views.
@@ -96,6 +113,7 @@ def render_views(
     routes: LossRoutes | None,
     samples: int = 1,
     light_rotation: Tensor | None = None,
+    occlusion: Occlusion | None = None,
 ) -> Rendered:
     """Renders `scene` through `cameras`.
 
@@ -103,6 +121,7 @@ def render_views(
     routes: how gradients split between A's and B's loss; None for one image that reaches everything.
     samples: per pixel, a square number; samples > 1 render larger and average.
     light_rotation: (B, 3, 3) R per view with radiance L_t(d) = L_0(R^T d); None where the light stands still.
+    occlusion: None lights every point as if the object were not in the light's way.
     """
     side = round(samples**0.5)
     if side * side != samples:
@@ -113,7 +132,14 @@ def render_views(
     positions = rasterizer.interpolate(mesh.vertices, raster, mesh.faces)
     sample = scene.sample(mesh, raster, positions, rasterizer)
     to_camera = normalize(cameras.origins[raster.views] - positions, dim=-1)
-    color_a, color_b = _shade_covered(sample, to_camera, light, fg, routes, light_rotation, raster)
+    rotation = None if light_rotation is None else light_rotation[raster.views]
+    with torch.no_grad():
+        shaded = world_normal(sample.normal, sample.channels.normal, sample.tangent)
+        variance = normal_variance(shaded, raster)
+        occluded = None
+        if occlusion is not None:
+            occluded = occlusion(sample, raster, positions, to_camera, light, rotation)
+    color_a, color_b = _shade_covered(sample, to_camera, light, fg, routes, rotation, variance, occluded)
     image_a, image_b, alpha = _compose(color_a, color_b, raster, rasterizer, routes)
     if side > 1:
         image_a, image_b, alpha = (_average(image, side) for image in (image_a, image_b, alpha))
@@ -137,7 +163,8 @@ def _shade_covered(
     fg: Tensor,
     routes: LossRoutes | None,
     light_rotation: Tensor | None,
-    raster: Raster,
+    variance: Tensor,
+    occluded: OccludedLight | None,
 ) -> tuple[Tensor, Tensor]:
     channels = sample.channels
     inputs = {
@@ -157,7 +184,7 @@ def _shade_covered(
         toward = values["to_camera"]
         if light_rotation is not None:
             # Light only meets the surface through n and v, so both turn into the light's frame: R^T n.
-            to_light_frame = light_rotation[raster.views].transpose(1, 2)
+            to_light_frame = light_rotation.transpose(1, 2)
             normal = (to_light_frame @ normal[:, :, None])[:, :, 0]
             toward = (to_light_frame @ toward[:, :, None])[:, :, 0]
         specular = tuple(values[f"specular{level}"] for level in range(len(light.specular)))
@@ -170,6 +197,8 @@ def _shade_covered(
             toward,
             PrefilteredLight(values["diffuse"], specular, light.roughness),
             fg,
+            variance=variance,
+            occluded=occluded,
         )
 
     if routes is None:

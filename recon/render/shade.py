@@ -1,17 +1,35 @@
-"""Shading of surface points by an environment light: diffuse plus split-sum GGX specular."""
+"""Shading of surface points by an environment light: Burley's diffuse plus split-sum GGX specular."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from recon.light.cubemap import lookup
 from recon.light.environment import PrefilteredLight
 from recon.light.fg_table import lookup_fg
-from recon.render.brdf import DIELECTRIC_F0, specular_f0
+from recon.render.brdf import specular_f0
 
 # Least cosine between the shading normal and the direction to the camera.
 _GRAZING = 1e-2
+# Light that reaches a point is at least this share of what would reach it unoccluded: estimates of what is
+# blocked are noisy, and a point without any light could not learn.
+_LEAST_LIGHT = 0.02
+
+
+@dataclass(frozen=True)
+class OccludedLight:
+    """What the prefiltered light has too much of at P points, for the object is in its own light; constants.
+
+    irradiance: (P, 3), divided by pi. reflected: (P, 3), in the specular lobe. Both are the light that is
+    blocked minus what the blocking surface sends instead, so they may be negative.
+    """
+
+    irradiance: Tensor
+    reflected: Tensor
 
 
 def face_camera(normal: Tensor, to_camera: Tensor) -> tuple[Tensor, Tensor]:
@@ -36,23 +54,33 @@ def shade(
     to_camera: Tensor,
     light: PrefilteredLight,
     fg: Tensor,
+    *,
+    variance: Tensor | None = None,
+    occluded: OccludedLight | None = None,
 ) -> Tensor:
     """(P, 3) scene-linear radiance toward the camera.
 
     albedo: (P, 3). normal: (P, 3) unit world-space shading normals; both sides are lit, see `face_camera`.
     roughness: (P, 1) perceptual. metallic, occlusion: (P, 1); occlusion scales all light, 1 = unoccluded.
     to_camera: (P, 3) unit. light: the prefiltered light. fg: `recon.light.fg_table.fg_table`'s table.
+    variance: (P, 1) of the normals within each pixel, see `recon.render.normal_variance`; constant. occluded:
+    see there; without it nothing blocks the light.
 
     UsdPreviewSurface's metallic workflow with F0 = 0.04 for dielectrics. Specular is the split sum (Karis
-    2013): prefiltered radiance in the mirror direction times the environment BRDF. The diffuse lobe gets
-    what the dielectric interface lets through (one minus its directional albedo), so no energy is made.
-    Differentiable in everything but `fg`. No visibility, no interreflection.
+    2013): prefiltered radiance in the mirror direction times the environment BRDF. Diffuse is Burley's lobe.
+    The normals of a pixel widen its lobe: alpha^2 grows by their variance (Kaplanyan et al. 2016, "Filtering
+    Distributions of Normals for Shading Antialiasing"; Tokuyoshi and Kaplanyan 2019), so that what is learnt
+    is the surface's roughness, and not the pixels'. Differentiable in everything but `fg` and the constants.
     """
     normal, n_dot_v = face_camera(normal, to_camera)
     reflected = 2.0 * n_dot_v * normal - to_camera
-    scale, bias = lookup_fg(fg, n_dot_v, roughness).split(1, dim=-1)
-    specular = lookup(light.specular, reflected, light.level(roughness))
-    specular = specular * (specular_f0(albedo, metallic) * scale + bias)
-    through = (1.0 - metallic) * (1.0 - DIELECTRIC_F0 * scale - bias)
-    diffuse = lookup((light.diffuse,), normal) * (albedo * through)
+    scale, bias, diffuse_albedo = lookup_fg(fg, n_dot_v, roughness).split(1, dim=-1)
+    seen = roughness if variance is None else (roughness**4 + variance).clamp(max=1.0) ** 0.25
+    mirrored = lookup(light.specular, reflected, light.level(seen))
+    irradiance = lookup((light.diffuse,), normal)
+    if occluded is not None:
+        mirrored = torch.maximum(mirrored - occluded.reflected, _LEAST_LIGHT * mirrored)
+        irradiance = torch.maximum(irradiance - occluded.irradiance, _LEAST_LIGHT * irradiance)
+    specular = mirrored * (specular_f0(albedo, metallic) * scale + bias)
+    diffuse = irradiance * albedo * (1.0 - metallic) * diffuse_albedo
     return (diffuse + specular) * occlusion

@@ -18,22 +18,36 @@ def test_table_equals_the_brute_force_hemisphere_integral(roughness, n_dot_v, f0
     reflectance = torch.full((1,), f0, dtype=torch.float64)
     brdf = specular_brdf(normal, view, directions, torch.tensor([roughness**2]).double(), reflectance)
     expected = (brdf[:, 0] * directions[:, 2] * solid_angles).sum().item()
-    scale, bias = lookup_fg(fg_table(), torch.tensor([[n_dot_v]]), torch.tensor([[roughness]]))[0].tolist()
+    found = lookup_fg(fg_table(), torch.tensor([[n_dot_v]]), torch.tensor([[roughness]]))[0].tolist()
+    scale, bias, _ = found
     assert f0 * scale + bias == pytest.approx(expected, rel=0.01, abs=1e-3)
 
 
 def test_a_mirror_reflects_by_fresnel_alone():
     table = fg_table()
     n_dot_v = torch.linspace(0.05, 1, 20)[:, None]
-    scale, bias = lookup_fg(table, n_dot_v, torch.zeros(20, 1)).split(1, dim=-1)
+    scale, bias, _ = lookup_fg(table, n_dot_v, torch.zeros(20, 1)).split(1, dim=-1)
     torch.testing.assert_close(bias, (1 - n_dot_v) ** 5, atol=2e-3, rtol=0)
     torch.testing.assert_close(scale + bias, torch.ones(20, 1), atol=1e-3, rtol=0)
 
 
 def test_no_energy_is_made():
     table = fg_table()
-    assert table.sum(-1).max() <= 1 + 1e-5
+    assert table[..., :2].sum(-1).max() <= 1 + 1e-5
     assert table.min() >= 0
+
+
+@pytest.mark.parametrize("roughness", [0.0, 0.4, 1.0])
+@pytest.mark.parametrize("n_dot_v", [1.0, 0.6, 0.2])
+def test_diffuse_albedo_equals_the_hemisphere_integral_of_burleys_lobe(roughness, n_dot_v):
+    light, solid_angles = hemisphere(400, 400)
+    view = torch.tensor([math.sqrt(1 - n_dot_v**2), 0.0, n_dot_v], dtype=torch.float64)
+    half = torch.nn.functional.normalize(light + view, dim=-1)
+    grazing = 0.5 + 2 * roughness * (light * half).sum(-1) ** 2  # F_D90 of the paper
+    lobe = (1 + (grazing - 1) * (1 - light[:, 2]) ** 5) * (1 + (grazing - 1) * (1 - n_dot_v) ** 5) / math.pi
+    expected = (lobe * light[:, 2] * solid_angles).sum().item()
+    found = lookup_fg(fg_table(), torch.tensor([[n_dot_v]]), torch.tensor([[roughness]]))[0, 2].item()
+    assert found == pytest.approx(expected, abs=3e-3)
 
 
 def test_lookup_gradients():

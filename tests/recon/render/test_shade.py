@@ -8,7 +8,7 @@ from recon.light.cubemap import add_border, texel_directions
 from recon.light.environment import EnvironmentLight, PrefilteredLight
 from recon.light.fg_table import fg_table, lookup_fg
 from recon.light.prefilter import Prefilter
-from recon.render.shade import face_camera, shade
+from recon.render.shade import OccludedLight, face_camera, shade
 from tests.recon.light import reference_light
 
 
@@ -34,15 +34,37 @@ def points(count, seed=0):
 
 @pytest.mark.parametrize("metallic", [0.0, 1.0])
 def test_white_furnace(metallic):
-    """White light: a white dielectric returns all of it, a white metal its directional albedo."""
+    """White light: a white metal returns its directional albedo, a white dielectric that of both lobes."""
     light = light_of(torch.ones_like, 8)
     _, normal, roughness, one, _, view = points(2000)
     one = torch.ones_like(one)
     out = shade(one.expand(-1, 3), normal, roughness, metallic * one, one, view, light, fg_table())
-    assert out.max() <= 1 + 1e-4
     _, n_dot_v = face_camera(normal, view)
-    albedo = lookup_fg(fg_table(), n_dot_v, roughness).sum(-1, keepdim=True)
-    torch.testing.assert_close(out, (albedo if metallic else one).expand(-1, 3), atol=1e-4, rtol=0)
+    scale, bias, diffuse = lookup_fg(fg_table(), n_dot_v, roughness).split(1, dim=-1)
+    expected = scale + bias if metallic else 0.04 * scale + bias + diffuse
+    torch.testing.assert_close(out, expected.expand(-1, 3), atol=1e-4, rtol=0)
+    assert not metallic or out.max() <= 1 + 1e-4
+
+
+def test_variance_widens_the_lobe_as_roughness_does(smooth_light):
+    albedo, normal, _, metallic, occlusion, view = points(200)
+    roughness, variance = torch.full((200, 1), 0.2), torch.full((200, 1), 0.3**4 - 0.2**4)
+    flat = torch.full_like(fg_table(), 0.5)  # the environment BRDF is that of the surface, not of the pixel
+    blurred = shade(
+        albedo, normal, roughness, metallic, occlusion, view, smooth_light, flat, variance=variance
+    )
+    rougher = shade(albedo, normal, torch.full((200, 1), 0.3), metallic, occlusion, view, smooth_light, flat)
+    torch.testing.assert_close(blurred, rougher, atol=1e-5, rtol=1e-5)
+
+
+def test_occluded_light_is_taken_away_but_never_all(smooth_light):
+    albedo, normal, roughness, metallic, occlusion, view = points(200)
+    inputs = (albedo, normal, roughness, metallic, occlusion, view, smooth_light, fg_table())
+    open_, none = shade(*inputs), torch.zeros(200, 3)
+    torch.testing.assert_close(shade(*inputs, occluded=OccludedLight(none, none)), open_)
+    everything = torch.full((200, 3), 1e6)
+    dark = shade(*inputs, occluded=OccludedLight(everything, everything))
+    torch.testing.assert_close(dark, 0.02 * open_, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize(("tilt", "tolerance"), [(0.0, 0.03), (45.0, 0.15)])
