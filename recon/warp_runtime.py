@@ -17,6 +17,8 @@ from typing import Any
 import torch
 import warp as wp
 
+from recon.warp_command import launch_command
+
 wp.config.log_level = 40  # errors only; the driver warning on machines without CUDA is native, and stays
 wp.init()
 
@@ -46,6 +48,11 @@ def warp_device(device: torch.device | str) -> wp.Device:
     device = torch.device(device)
     if device.type == "cuda" and device.index is None:
         device = torch.device("cuda", torch.cuda.current_device())
+    return _warp_device(device)
+
+
+@lru_cache(maxsize=64)
+def _warp_device(device: torch.device) -> wp.Device:
     return wp.device_from_torch(device)
 
 
@@ -70,14 +77,13 @@ def launch(
         return
     target = warp_device(device)
     if not target.is_cpu:
-        stream = wp.stream_from_torch(torch.cuda.current_stream(device))
-        wp.launch(kernel, dim=count, inputs=[0, *inputs], stream=stream)
+        launch_command(kernel, 0, count, inputs, target, torch_stream(device))
         return
     slices = min(torch.get_num_threads(), max(1, count // _MIN_SLICE)) if parallel else 1
     bounds = [count * i // slices for i in range(slices + 1)]
 
     def run(i: int) -> None:
-        wp.launch(kernel, dim=bounds[i + 1] - bounds[i], inputs=[bounds[i], *inputs], device=target)
+        launch_command(kernel, bounds[i], bounds[i + 1] - bounds[i], inputs, target, None)
 
     # The first launch loads (perhaps compiles) the module, so it must not race with the others.
     kernel.module.load(target)
@@ -92,7 +98,17 @@ def stream_scope(device: torch.device | str) -> AbstractContextManager[Any]:
     target = torch.device(device)
     if target.type != "cuda":
         return nullcontext()
-    return wp.ScopedStream(wp.stream_from_torch(torch.cuda.current_stream(target)))
+    return wp.ScopedStream(torch_stream(target))
+
+
+def torch_stream(device: torch.device | str) -> wp.Stream:
+    """Torch's current stream on a CUDA device, as Warp's."""
+    return _warp_stream(torch.cuda.current_stream(device))
+
+
+@lru_cache(maxsize=64)
+def _warp_stream(stream: torch.cuda.Stream) -> wp.Stream:
+    return wp.stream_from_torch(stream)  # which registers it with Warp's runtime: worth doing once
 
 
 def compile_kernels(device: torch.device | str, kernels: Iterable[wp.Kernel] = ()) -> float:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,58 @@ def test_launch_visits_every_index_once(parallel: bool) -> None:
     assert torch.equal(values, torch.arange(10007.0))
     if not parallel:
         assert total.item() == 10007
+
+
+@wp.kernel(enable_backward=False)
+def _sum_rows(
+    start: int,
+    points: wp.array[wp.vec3],
+    table: wp.array2d[float],
+    scale: float,
+    sums: wp.array[float],
+) -> None:
+    i = start + wp.tid()
+    total = points[i][0] + 10.0 * points[i][1] + 100.0 * points[i][2]
+    for column in range(table.shape[1]):
+        total += 1000.0 * table[i, column]
+    sums[i] = scale * total
+
+
+def _expected_sums(points: torch.Tensor, table: torch.Tensor, scale: float) -> torch.Tensor:
+    return scale * (points @ torch.tensor([1.0, 10.0, 100.0]) + 1000.0 * table.sum(dim=1))
+
+
+def test_replayed_launches_see_other_sizes_values_and_threads() -> None:
+    """A launch is recorded once: addresses, shapes and numbers must all be those of the call."""
+
+    def check(seed: int) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        for count, columns, scale in ((5, 2, 1.0), (7, 3, 2.0), (5, 3, 2.0), (1, 1, 0.5), (6000, 4, 1.0)):
+            points = torch.rand(count, 3, generator=generator)
+            table = torch.rand(count, columns, generator=generator)
+            sums = torch.full((count,), torch.nan)
+            warp_runtime.launch(_sum_rows, count, (points, table, scale, sums), "cpu")
+            torch.testing.assert_close(sums, _expected_sums(points, table, scale), rtol=1e-5, atol=1e-3)
+
+    check(0)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(check, range(8)))
+
+
+@pytest.mark.parametrize(
+    ("points", "table"),
+    [
+        (torch.zeros(3, 4), torch.zeros(3, 2)),
+        (torch.zeros(3, 3, dtype=torch.float64), torch.zeros(3, 2)),
+        (torch.zeros(3, 3).T, torch.zeros(3, 2)),
+        (torch.zeros(3, 3), torch.zeros(3)),
+    ],
+)
+def test_tensors_that_do_not_fit_are_refused(points: torch.Tensor, table: torch.Tensor) -> None:
+    with pytest.raises(ValueError, match=r"_sum_rows: (points|table): expected"):
+        warp_runtime.launch(_sum_rows, 3, (points, table, 1.0, torch.zeros(3)), "cpu")
+    with pytest.raises(ValueError):
+        warp_runtime.launch(_sum_rows, 3, (torch.zeros(3, 3),), "cpu")
 
 
 def test_launching_over_nothing_is_allowed() -> None:

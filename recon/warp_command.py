@@ -1,0 +1,110 @@
+"""A Warp kernel's launch, recorded once and replayed with other tensors.
+
+`wp.launch` looks at every argument anew, through the array interface of each torch tensor: some ten
+microseconds each, more than the launch itself. Here a launch keeps its arguments' descriptors, and a replay
+writes addresses and shapes into them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import warp as wp
+from torch import Tensor
+
+_REMEMBERED = threading.local()  # descriptors are written just before they are read: one set per thread
+
+
+def launch_command(
+    kernel: wp.Kernel, first: int, count: int, inputs: Sequence[Any], device: wp.Device, stream: Any
+) -> None:
+    """Launches `kernel` with the arguments (first, *inputs) over `count` > 0 indices.
+
+    inputs: numbers, `wp.array`s, or contiguous torch tensors on `device`, whose type and trailing dimensions
+    must be what the kernel asks for. stream: None on a CPU.
+
+    Raises:
+        ValueError: a tensor does not fit its argument.
+    """
+    commands = _REMEMBERED.__dict__.setdefault("commands", {})
+    command = commands.get((kernel, device.alias))
+    if command is None:
+        command = commands[kernel, device.alias] = _Command(kernel, device, (first, *inputs))
+    command.launch((first, *inputs), count, stream)
+
+
+class _Command:
+    def __init__(self, kernel: wp.Kernel, device: wp.Device, values: Sequence[Any]) -> None:
+        arguments = kernel.adj.args
+        if len(values) != len(arguments):
+            raise ValueError(f"{kernel.key}: takes {len(arguments)} arguments, got {len(values)}")
+        self._slots = [
+            _ArraySlot(f"{kernel.key}: {argument.label}", argument.type, device)
+            if isinstance(value, Tensor)
+            else None
+            for argument, value in zip(arguments, values)
+        ]
+        # Numbers as last written; what else is passed may have changed since, and is always written.
+        self._written = [value if slot is None else None for slot, value in zip(self._slots, values)]
+        inputs = [value if slot is None else slot.descriptor for slot, value in zip(self._slots, values)]
+        self._launch = wp.launch(kernel, dim=1, inputs=inputs, device=device, record_cmd=True)
+        self._count = 1
+
+    def launch(self, values: Sequence[Any], count: int, stream: Any) -> None:
+        for position, (slot, value) in enumerate(zip(self._slots, values, strict=True)):
+            if slot is not None:
+                slot.write(value)
+            elif type(value) not in (int, float) or value != self._written[position]:
+                self._launch.set_param_at_index(position, value)
+                self._written[position] = value
+        if count != self._count:
+            self._launch.set_dim(count)
+            self._count = count
+        self._launch.launch(stream)
+
+
+class _ArraySlot:
+    """The descriptor of one array argument, filled in with torch tensors."""
+
+    def __init__(self, name: str, annotation: Any, device: wp.Device) -> None:
+        dtype = annotation.dtype
+        self._name = name
+        self._on_cuda = device.is_cuda
+        self._ndim = annotation.ndim
+        self._inner = tuple(getattr(dtype, "_shape_", ()))  # of vectors and matrices
+        self._torch = wp.dtype_to_torch(getattr(dtype, "_wp_scalar_type_", dtype))
+        self._item = wp.types.type_size_in_bytes(dtype)
+        empty = torch.empty((0,) * self._ndim + self._inner, dtype=self._torch)
+        self.descriptor = wp.from_torch(empty, dtype=dtype, return_ctype=True)
+        self._shape: torch.Size | None = None
+
+    def write(self, tensor: Tensor) -> None:
+        shape = tensor.shape
+        fits = tensor.dtype is self._torch and tensor.is_cuda == self._on_cuda
+        if not fits or not tensor.is_contiguous():
+            raise ValueError(
+                f"{self._name}: expected a contiguous tensor of {self._torch}, on CUDA: {self._on_cuda}; "
+                f"got {tensor.dtype}, strides {tensor.stride()}, on {tensor.device}"
+            )
+        descriptor = self.descriptor
+        if shape != self._shape:
+            outer = self._outer(shape)
+            stride = self._item
+            for axis in range(self._ndim - 1, -1, -1):
+                descriptor.shape[axis] = outer[axis]
+                descriptor.strides[axis] = stride
+                stride *= outer[axis]
+            self._shape = shape
+        descriptor.data = tensor.data_ptr()
+
+    def _outer(self, shape: torch.Size) -> Sequence[int]:
+        """The array's own dimensions: those of `shape` in front of its items'."""
+        outer, inner = shape[: self._ndim], tuple(shape[self._ndim :])
+        if len(outer) == self._ndim and inner == self._inner:
+            return outer
+        raise ValueError(
+            f"{self._name}: expected {self._ndim} dimensions of {self._inner}, got {tuple(shape)}"
+        )
