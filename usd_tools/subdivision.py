@@ -31,6 +31,9 @@ WITHIN = 0.99
 their sake would make four times the faces."""
 
 LARGEST_FACE_COUNT = 1_000_000
+MEASURABLE_FACE_COUNT = 4_000_000
+"""Beyond this the next level is not even made to be compared with: such a mesh is fine enough."""
+
 MOST_LEVELS = 6
 
 
@@ -73,7 +76,7 @@ class LimitSurface:
     points: (V, 3) on the limit surface, faces: (Q, k). normals: (K, 3) unit, normal_faces: (Q, k); they are
     split along edges that are still sharp. layers: values and (Q, k) rows of each CornerValues.
     parents: (Q,) the cage's polygon. deviation: measured distance to the limit surface that WITHIN of the
-    points keep, in units of the points. levels: how often the cage was divided.
+    points keep, in units of the points; NaN for meshes too large to measure. levels: how often the cage was divided.
     """
 
     points: Values
@@ -106,14 +109,15 @@ def limit_surface(
     least = int(np.ceil(max((float(s.max()) for s in finite if len(s)), default=0.0)))
     level = 0
     while True:
-        finer = shape.divided()
-        regular = shape.is_regular
-        deviation = _deviation(shape, finer) if regular else np.inf
-        done = regular and deviation <= tolerance * half_extent and level >= least
-        full = len(finer.counts) > largest_face_count or level >= MOST_LEVELS
-        if done or (regular and full):
-            break
         children = shape.counts if cage.scheme != "loop" else np.full(len(shape.counts), 4)
+        if shape.is_regular and children.sum() > MEASURABLE_FACE_COUNT:
+            deviation = np.nan
+            break
+        finer = shape.divided()
+        deviation = _deviation(shape, finer) if shape.is_regular else np.nan
+        done = deviation <= tolerance * half_extent and level >= least
+        if shape.is_regular and (done or len(finer.counts) > largest_face_count or level >= MOST_LEVELS):
+            break
         parents = np.repeat(parents, children)
         shape, channels = finer, [channel.divided() for channel in channels]
         level += 1

@@ -219,3 +219,10 @@ def test_faces_at_the_border():
     _, faces = grid(6)
     border = boundary_faces(np.full(25, 4), np.concatenate(faces)).reshape(5, 5)
     assert border.sum() == 16 and not border[1:-1, 1:-1].any()
+
+
+def test_cages_too_large_to_measure_stay_as_they_are(monkeypatch):
+    monkeypatch.setattr("usd_tools.subdivision.MEASURABLE_FACE_COUNT", 20)
+    result = limit_surface(cage(CUBE_POINTS, CUBE_FACES))
+    assert result.levels == 0 and np.isnan(result.deviation)
+    np.testing.assert_allclose(np.abs(result.points), 0.5, atol=1e-12)  # on the limit all the same

@@ -57,6 +57,9 @@ def read_material(material: Any, time: float) -> Look:
                 raise
             log.warning("%s; its other surface (%s) is used", error, surfaces[place + 1][2])
             continue
+        displacement = material.GetDisplacementOutput(context)
+        if displacement and displacement.HasConnectedSource():
+            log.warning("%s: its displacement is not part of the ground truth", material.GetPath())
         if len(surfaces) > 1:
             log.info("%s: %s is read (render context %s)", material.GetPath(), kind, context or "universal")
         if "occlusion" not in SURFACES[kind].inputs:

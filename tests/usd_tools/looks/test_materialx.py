@@ -406,6 +406,17 @@ def test_what_the_ground_truth_leaves_out_is_told(tmp_path, caplog):
     assert "coat is not part" in caplog.text and "specular is" not in caplog.text
 
 
+def test_displacement_is_told(tmp_path, caplog):
+    write_picture(tmp_path)
+    mesh = open_quad(tmp_path, document(PICTURE + node("multiply", "in1=picture") + RESULT))
+    stage = mesh.GetPrim().GetStage()
+    node_ = UsdShade.Shader.Define(stage, "/World/looks/look/lift")
+    material = UsdShade.Material(stage.GetPrimAtPath("/World/looks/look"))
+    material.CreateDisplacementOutput("mtlx").ConnectToSource(node_.ConnectableAPI(), "out")
+    read_look(mesh, 1)
+    assert "displacement is not part" in caplog.text
+
+
 def test_looks_survive_json(tmp_path):
     write_picture(tmp_path)
     mesh = open_quad(tmp_path, document(PICTURE + node("invert", "in=picture") + RESULT))
