@@ -72,7 +72,8 @@ def bake_object(source: TexturedObject) -> BakedObject:
         mesh = replace(mesh, uvs=uvs, uv_faces=uv_faces)
         log.info("the texture coordinates are laid out anew: %d tiles of %d texels", len(atlas.tiles), texels)
         patches = list(_atlas_patches(replace(source, mesh=mesh), atlas, texels, periodic))
-    return BakedObject(mesh, _finished({name: _assembled(looks, name, patches, side) for name in CHANNELS}))
+    maps = {name: _finished(name, _assembled(looks, name, patches, side)) for name in CHANNELS}
+    return BakedObject(mesh, maps)
 
 
 def _limited(texels: int, cells: int) -> int:
@@ -169,13 +170,13 @@ def _assembled(looks: tuple[Look, ...], channel: str, patches: list[_Patch], sid
     return image
 
 
-def _finished(maps: dict[str, Pixels]) -> dict[str, Pixels]:
-    """Normals at length 1 (flat where they have none), everything else in 0..1."""
-    normal = maps["normal"]
-    if normal.min() >= 0 and np.median(normal[..., :2]) > 0.25:
+def _finished(channel: str, image: Pixels) -> Pixels:
+    """The channel in place: normals at length 1 (flat where they have none), everything else in 0..1."""
+    if channel != "normal":
+        return np.clip(np.nan_to_num(image, copy=False), 0, 1, out=image)
+    if image.min() >= 0 and np.median(image[..., :2]) > 0.25:
         log.warning("the normal map is read without scale 2 and bias -1, so its normals lean; mend the look")
-    normal = unit(normal).astype(np.float32)
-    flat = np.array([0, 0, 1], np.float32)
-    finished = {name: np.clip(np.nan_to_num(value), 0, 1) for name, value in maps.items() if name != "normal"}
-    finished["normal"] = np.where(np.any(normal != 0, axis=-1, keepdims=True), normal, flat)
-    return finished
+    for row in image:  # row by row: large maps must not need gigabytes of temporaries
+        row[:] = unit(row)
+        row[~row.any(axis=-1)] = (0, 0, 1)
+    return image
