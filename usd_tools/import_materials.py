@@ -73,7 +73,7 @@ def read_origin(run: Path) -> Origin:
         content = json.loads(path.read_text(encoding="utf-8"))
         matrix = np.array(content["stage_to_dataset"], np.float64)
         up_axis, meters = str(content["up_axis"]), float(content["metersPerUnit"])
-        object_path = str(content["object"])
+        object_path = None if content["object"] is None else str(content["object"])
         frame = None if content.get("reference_frame") is None else float(content["reference_frame"])
         variants = tuple(str(variant) for variant in content.get("variants", ()))
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
