@@ -51,6 +51,8 @@ def checked_rotation(values: object, where: str) -> Matrix:
 def numbers(values: object, where: str) -> Matrix:
     """`values` as an array of finite float64."""
     try:
+        if np.iscomplexobj(values):
+            raise TypeError("complex")
         array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{where}: expected numbers, got {str(values)[:60]!r}") from error
