@@ -97,7 +97,7 @@ def _load(mx: Any, path: Path) -> Any:
     options = mx.XmlReadOptions()
     options.readXIncludeFunction = include
     mx.readFromXmlFile(document, str(path), mx.FileSearchPath(str(path.parent)), options)
-    document.setDataLibrary(_definitions())
+    document.importLibrary(_definitions())
     return document
 
 
