@@ -6,6 +6,7 @@ from typing import Protocol
 
 from torch import Tensor
 
+from recon.fused_losses import composite_losses
 from recon.losses import CompositeLoss
 from recon.render.render_views import LossRoutes, Rendered
 
@@ -32,11 +33,9 @@ class SplitObjective:
         self.routes = routes
 
     def __call__(self, rendered: Rendered, reference: Tensor) -> dict[str, Tensor]:
-        coverage = rendered.alpha[..., None]
-        return {
-            "a": self.a(rendered.image_a, coverage, reference),
-            "b": self.b(rendered.image_b, coverage, reference),
-        }
+        images = rendered.image_a, rendered.image_b
+        a, b = composite_losses((self.a, self.b), images, rendered.alpha, reference)
+        return {"a": a, "b": b}
 
 
 class JointObjective:
@@ -48,4 +47,5 @@ class JointObjective:
         self.loss = loss
 
     def __call__(self, rendered: Rendered, reference: Tensor) -> dict[str, Tensor]:
-        return {"joint": self.loss(rendered.image_a, rendered.alpha[..., None], reference)}
+        images = rendered.image_a, rendered.image_a.detach()
+        return {"joint": composite_losses((self.loss, None), images, rendered.alpha, reference)[0]}

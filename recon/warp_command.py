@@ -23,8 +23,9 @@ def launch_command(
 ) -> None:
     """Launches `kernel` with the arguments (first, *inputs) over `count` > 0 indices.
 
-    inputs: numbers, `wp.array`s, or contiguous torch tensors on `device`, whose type and trailing dimensions
-    must be what the kernel asks for. stream: None on a CPU.
+    inputs: numbers, `wp.array`s, or torch tensors on `device`, whose type and trailing dimensions must be
+    what the kernel asks for; they may be strided, but vectors and matrices lie together. stream: None on
+    a CPU.
 
     Raises:
         ValueError: a tensor does not fit its argument.
@@ -76,35 +77,35 @@ class _ArraySlot:
         self._ndim = annotation.ndim
         self._inner = tuple(getattr(dtype, "_shape_", ()))  # of vectors and matrices
         self._torch = wp.dtype_to_torch(getattr(dtype, "_wp_scalar_type_", dtype))
-        self._item = wp.types.type_size_in_bytes(dtype)
         empty = torch.empty((0,) * self._ndim + self._inner, dtype=self._torch)
+        self._inner_strides = empty.stride()[self._ndim :]
         self.descriptor = wp.from_torch(empty, dtype=dtype, return_ctype=True)
-        self._shape: torch.Size | None = None
+        self._layout: tuple[torch.Size, tuple[int, ...]] | None = None
 
     def write(self, tensor: Tensor) -> None:
-        shape = tensor.shape
-        fits = tensor.dtype is self._torch and tensor.is_cuda == self._on_cuda
-        if not fits or not tensor.is_contiguous():
+        if tensor.dtype is not self._torch or tensor.is_cuda != self._on_cuda:
             raise ValueError(
-                f"{self._name}: expected a contiguous tensor of {self._torch}, on CUDA: {self._on_cuda}; "
-                f"got {tensor.dtype}, strides {tensor.stride()}, on {tensor.device}"
+                f"{self._name}: expected a tensor of {self._torch} {'on' if self._on_cuda else 'off'} CUDA, "
+                f"got {tensor.dtype} on {tensor.device}"
             )
-        descriptor = self.descriptor
-        if shape != self._shape:
-            outer = self._outer(shape)
-            stride = self._item
-            for axis in range(self._ndim - 1, -1, -1):
-                descriptor.shape[axis] = outer[axis]
-                descriptor.strides[axis] = stride
-                stride *= outer[axis]
-            self._shape = shape
-        descriptor.data = tensor.data_ptr()
+        layout = tensor.shape, tensor.stride()
+        if layout != self._layout:
+            self._write_layout(tensor)
+            self._layout = layout
+        self.descriptor.data = tensor.data_ptr()
 
-    def _outer(self, shape: torch.Size) -> Sequence[int]:
-        """The array's own dimensions: those of `shape` in front of its items'."""
-        outer, inner = shape[: self._ndim], tuple(shape[self._ndim :])
-        if len(outer) == self._ndim and inner == self._inner:
-            return outer
-        raise ValueError(
-            f"{self._name}: expected {self._ndim} dimensions of {self._inner}, got {tuple(shape)}"
-        )
+    def _write_layout(self, tensor: Tensor) -> None:
+        """The array's dimensions are those of the tensor in front of its items' (vectors or matrices)."""
+        outer, inner = tensor.shape[: self._ndim], tuple(tensor.shape[self._ndim :])
+        strides = tensor.stride()
+        together = tensor.is_contiguous() or strides[self._ndim :] == self._inner_strides
+        if len(outer) != self._ndim or inner != self._inner or not together:
+            items = f" of items {self._inner} that lie together" if self._inner else ""
+            raise ValueError(
+                f"{self._name}: expected {self._ndim} dimensions{items}, "
+                f"got the shape {tuple(tensor.shape)} with strides {strides}"
+            )
+        size = tensor.element_size()
+        for axis in range(self._ndim):
+            self.descriptor.shape[axis] = outer[axis]
+            self.descriptor.strides[axis] = size * strides[axis]

@@ -24,6 +24,7 @@ wp.init()
 
 # Every module that defines kernels at import, for `compile_kernels`.
 KERNEL_MODULES = (
+    "recon.fused_losses",
     "recon.light.cubemap",
     "recon.light.prefilter",
     "recon.render.warp_kernels.barycentrics",
@@ -67,8 +68,7 @@ def launch(
     """Launches `kernel` over `count` indices on `device`.
 
     The kernel's first argument is `start: int`, and its index is `start + wp.tid()`; `inputs` are the
-    arguments after it: numbers, `wp.array`s, or torch tensors (passed as they are, without a copy; they
-    must be contiguous and detached).
+    arguments after it: numbers, `wp.array`s, or torch tensors (passed as they are, without a copy).
 
     `parallel=False` keeps a CPU launch on one core: needed where indices add into the same output, since
     Warp's CPU atomics assume one thread (and the order of float additions would vary).

@@ -64,12 +64,20 @@ def test_replayed_launches_see_other_sizes_values_and_threads() -> None:
         list(pool.map(check, range(8)))
 
 
+def test_strided_tensors_are_read_as_they_lie() -> None:
+    packed = torch.rand(9, 8, generator=torch.Generator().manual_seed(0))
+    points, table, sums = packed[::2, 1:4], packed[::2, 5:7], torch.zeros(9, 2)
+    warp_runtime.launch(_sum_rows, 5, (points, table, 1.0, sums[::2, 1]), "cpu")
+    torch.testing.assert_close(sums[::2, 1], _expected_sums(points, table, 1.0), rtol=1e-5, atol=1e-3)
+    assert (sums[:, 0] == 0).all() and (sums[1::2] == 0).all()
+
+
 @pytest.mark.parametrize(
     ("points", "table"),
     [
         (torch.zeros(3, 4), torch.zeros(3, 2)),
         (torch.zeros(3, 3, dtype=torch.float64), torch.zeros(3, 2)),
-        (torch.zeros(3, 3).T, torch.zeros(3, 2)),
+        (torch.zeros(3, 4).T[:, :3].contiguous().T, torch.zeros(3, 2)),
         (torch.zeros(3, 3), torch.zeros(3)),
     ],
 )
