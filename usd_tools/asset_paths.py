@@ -21,7 +21,7 @@ def asset_file(attribute: Any, name: str, time: float, udim: bool = False) -> st
             picture is expected.
     """
     asset: Any = attribute.Get(time) if attribute is not None else None
-    authored = str(asset.path) if asset is not None else ""
+    authored = str(getattr(asset, "path", ""))  # damaged files have values of any type
     if not authored:
         raise UserError(f"{name}: names no file; expected a picture")
     if is_url(authored):

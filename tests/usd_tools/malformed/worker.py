@@ -77,7 +77,7 @@ def run_case(case: Any) -> dict[str, Any]:
         try:
             run()
             outcome = "accepted"
-        except UserError as error:
+        except (UserError, MemoryError) as error:  # of both, `run_command` makes one line and exit code 2
             outcome = f"refused: {error}"
             if (case.folder / "out").exists():
                 outcome = f"BUG: left something in out after: {error}"
