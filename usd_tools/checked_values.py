@@ -16,6 +16,8 @@ from usd_tools.errors import UserError
 
 Matrix = npt.NDArray[np.float64]
 
+_LARGEST = 1e12
+
 
 def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in `path`."""
@@ -49,15 +51,15 @@ def checked_rotation(values: object, where: str) -> Matrix:
 
 
 def numbers(values: object, where: str) -> Matrix:
-    """`values` as an array of finite float64."""
+    """`values` as an array of float64, finite and within 1e12, so that sums and products of them are, too."""
     try:
         if np.iscomplexobj(values):
             raise TypeError("complex")
         array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{where}: expected numbers, got {str(values)[:60]!r}") from error
-    if not np.isfinite(array).all():
-        raise UserError(f"{where}: holds NaN or Inf; write finite numbers")
+    if not (np.abs(array) <= _LARGEST).all():
+        raise UserError(f"{where}: holds NaN, Inf or numbers beyond {_LARGEST:g}; write finite numbers")
     return array
 
 
