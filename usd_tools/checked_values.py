@@ -53,9 +53,10 @@ def checked_rotation(values: object, where: str) -> Matrix:
 def numbers(values: object, where: str) -> Matrix:
     """`values` as an array of float64, finite and within 1e12, so that sums and products of them are, too."""
     try:
-        if np.iscomplexobj(values):
-            raise TypeError("complex")
-        array = np.asarray(values, dtype=np.float64)
+        array = np.asarray(values)
+        if array.dtype.kind == "c":
+            raise TypeError("complex numbers")
+        array = array.astype(np.float64)
     except (TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{where}: expected numbers, got {str(values)[:60]!r}") from error
     if not (np.abs(array) <= _LARGEST).all():
