@@ -20,10 +20,10 @@ def asset_file(attribute: Any, name: str, time: float, udim: bool = False) -> st
         UserError: it names nothing, a URL, a file inside a package, a missing file, or a UDIM set where one
             picture is expected.
     """
-    asset: Any = attribute.Get(time) if attribute is not None else None
-    authored = str(getattr(asset, "path", ""))  # damaged files have values of any type
-    if not authored:
+    if names_nothing(attribute, time):
         raise UserError(f"{name}: names no file; expected a picture")
+    asset: Any = attribute.Get(time)
+    authored = str(asset.path)
     if is_url(authored):
         raise UserError(f"{name}: @{authored}@ is a URL; expected a file on this machine")
     if UDIM in authored:
@@ -36,6 +36,14 @@ def asset_file(attribute: Any, name: str, time: float, udim: bool = False) -> st
     if not Path(resolved).is_file():
         raise UserError(f"{name}: @{authored}@ is no file of its own (inside a package?); unpack it first")
     return resolved
+
+
+def names_nothing(attribute: Any, time: float) -> bool:
+    """Whether an attribute (or None) holds no asset, or an empty one; damaged files hold anything."""
+    from pxr import Sdf
+
+    asset = attribute.Get(time) if attribute is not None else None
+    return not isinstance(asset, Sdf.AssetPath) or not asset.path
 
 
 def _udim_pattern(attribute: Any, authored: str, name: str) -> str:

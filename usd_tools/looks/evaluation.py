@@ -57,6 +57,17 @@ class UvGrid:
         return (number + 0.5) / inner
 
 
+def check_network(look: Look) -> None:
+    """Evaluates every channel without pictures.
+
+    Raises:
+        ValueError: values of different width are joined, such as a color and a pair of coordinates.
+    """
+    strip = _Pictureless(look, UvGrid((0.0, 0.0), (1.0, 1.0), 2, 2), slice(None))
+    for root in look.channels.values():
+        strip.value(root)
+
+
 def native_size(look: Look) -> int:
     """Texels per unit of texture coordinates at which no texture loses detail; 0 without textures."""
     sizes = [0.0]
@@ -172,6 +183,15 @@ class _Strip:
             steps = (picture.shape[1] * np.hypot(dudx, dudy), picture.shape[0] * np.hypot(dvdx, dvdy))
             self.pictures[key] = shrunk(picture, steps)
         return self.pictures[key]
+
+
+class _Pictureless(_Strip):
+    """Sees only black."""
+
+    def _texture(self, node: Node, index: int, uv: Array) -> Array:
+        if uv.shape[-1] != 2:
+            raise ValueError(f"texture coordinates with {uv.shape[-1]} components")
+        return np.zeros((*uv.shape[:-1], 4), np.float32)
 
 
 def _gradients(uv: Array) -> tuple[Array, Array, Array, Array]:

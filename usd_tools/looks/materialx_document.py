@@ -67,7 +67,7 @@ def read_materialx(path: str | Path, known_kinds: Collection[str]) -> Any:
             f"{path}: this build of OpenUSD cannot read it, and the package MaterialX is missing ({error}); "
             "pip install MaterialX"
         ) from None
-    from pxr import Sdf, Usd, UsdGeom
+    from pxr import Sdf, Tf, Usd, UsdGeom
 
     path = Path(path)
     layer = Sdf.Layer.CreateAnonymous(f"{path.stem}.usda")
@@ -78,7 +78,15 @@ def read_materialx(path: str | Path, known_kinds: Collection[str]) -> Any:
         UsdGeom.Scope.Define(stage, MATERIALS)
         for material in document.getMaterialNodes():
             _Material(mx, document, stage, path, material, known_kinds)
-    except (mx.Exception, mx.ExceptionParseError, mx.ExceptionFileMissing, mx.ExceptionFoundCycle) as error:
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: holds broken text; export the material again") from None
+    except (
+        mx.Exception,
+        mx.ExceptionParseError,
+        mx.ExceptionFileMissing,
+        mx.ExceptionFoundCycle,
+        Tf.ErrorException,
+    ) as error:
         raise UserError(f"{path}: cannot be read as MaterialX ({error}); export the material again") from None
     return layer
 
@@ -221,6 +229,8 @@ class _Material:
         attribute = shader.CreateInput(port.getName(), kind)
         if not isinstance(given, _Value):
             attribute.ConnectToSource(given)
+            return
+        if given.type == "surfaceshader":
             return
         attribute.Set(self._parsed(given))
         if given.color_space and given.type in ("filename", "color3", "color4"):

@@ -8,6 +8,7 @@ from typing import Any
 
 from usd_tools.errors import UserError
 from usd_tools.looks import arithmetic_nodes, texture_nodes
+from usd_tools.looks.evaluation import check_network
 from usd_tools.looks.network import Look
 from usd_tools.looks.stage_network import NetworkReader, split_identifier
 from usd_tools.looks.surfaces import SURFACES, read_channels
@@ -51,7 +52,7 @@ def read_material(material: Any, time: float) -> Look:
     for place, (context, surface, kind) in enumerate(surfaces):
         reader = NetworkReader(time, HANDLERS)
         try:
-            channels = read_channels(reader, surface, SURFACES[kind])
+            look = _read_surface(reader, surface, kind, surfaces[place + 1 :])
         except UserError as error:
             if place == len(surfaces) - 1:
                 raise
@@ -62,9 +63,7 @@ def read_material(material: Any, time: float) -> Look:
             log.warning("%s: its displacement is not part of the ground truth", material.GetPath())
         if len(surfaces) > 1:
             log.info("%s: %s is read (render context %s)", material.GetPath(), kind, context or "universal")
-        if "occlusion" not in SURFACES[kind].inputs:
-            channels["occlusion"] = _occlusion_beside(reader, surfaces[place + 1 :], channels["occlusion"])
-        return Look(tuple(reader.builder.nodes), channels)
+        return look
     raise AssertionError("the last surface is returned or raises")
 
 
@@ -75,6 +74,22 @@ def _occlusion_beside(reader: NetworkReader, others: list[tuple[str, Any, str]],
             with suppress(UserError):
                 return read_channels(reader, surface, SURFACES[kind])["occlusion"]
     return fallback
+
+
+def _read_surface(reader: NetworkReader, surface: Any, kind: str, others: list[tuple[str, Any, str]]) -> Look:
+    """The look of one surface; `others` of the same material may have the occlusion that it lacks."""
+    try:
+        channels = read_channels(reader, surface, SURFACES[kind])
+        if "occlusion" not in SURFACES[kind].inputs:
+            channels["occlusion"] = _occlusion_beside(reader, others, channels["occlusion"])
+        look = Look(tuple(reader.builder.nodes), channels)
+        check_network(look)
+    except (TypeError, ValueError, IndexError, OverflowError) as error:  # USD does not check types of values
+        raise UserError(
+            f"{surface.GetPath()}: its network has values of types that do not fit together ({error}); mend "
+            "its connections and inputs"
+        ) from None
+    return look
 
 
 def _surfaces(material: Any) -> list[tuple[str, Any, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from usd_tools.asset_paths import asset_file
+from usd_tools.asset_paths import asset_file, names_nothing
 from usd_tools.errors import UserError
 from usd_tools.looks.stage_network import Handler, NetworkReader, NodeOutput, color_space, is_output, source
 from usd_tools.looks.texture_lookup import WRAP_MODES
@@ -30,7 +30,7 @@ def usd_uv_texture(reader: NetworkReader, output: NodeOutput) -> int:
     if attribute is not None and attribute.HasColorSpace() and not shader.GetInput("sourceColorSpace"):
         space = color_space(attribute)  # as MaterialX has it
     fallback = reader.literal(shader, "fallback", None)
-    if fallback is not None and _names_nothing(attribute, reader.time):
+    if fallback is not None and names_nothing(attribute, reader.time):
         texture = builder.constant(*fallback)
     else:
         file = asset_file(attribute, f"{output.path}.inputs:file", reader.time, udim=True)
@@ -48,11 +48,6 @@ def usd_uv_texture(reader: NetworkReader, output: NodeOutput) -> int:
         if bias is not None and tuple(bias) != (0.0,) * 4:
             texture = builder.add("add", [texture, builder.constant(*bias)])
     return builder.add("take", [texture], components=components[output.name])
-
-
-def _names_nothing(attribute: Any, time: float) -> bool:
-    asset = attribute.Get(time) if attribute is not None else None
-    return asset is None or not asset.path
 
 
 def usd_transform(reader: NetworkReader, output: NodeOutput) -> int:
@@ -114,7 +109,7 @@ def _image(reader: NetworkReader, output: NodeOutput, uv: int) -> int:
     size = output.size or 3
     default = [float(v) for v in _figures(reader.literal(shader, "default", [0.0] * size))]
     attribute = source(shader.GetInput("file"))
-    if _names_nothing(attribute, reader.time):
+    if names_nothing(attribute, reader.time):
         return builder.constant(*default)
     space = color_space(attribute) if output.is_color else "raw"
     texture = builder.add(

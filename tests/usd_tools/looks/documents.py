@@ -44,7 +44,7 @@ PICTURE = """
 
 def write_stage(folder: Path, text: str, name: str = "look.mtlx") -> Path:
     """A stage with a quad /World/quad (UVs 0..1) bound to the document's material `look`."""
-    (folder / name).write_text(text, encoding="utf-8")
+    (folder / name).write_text(text, encoding="utf-8", errors="surrogateescape")
     path = folder / "scene.usda"
     stage = Usd.Stage.CreateNew(str(path))
     define_quad(stage, "/World/quad")

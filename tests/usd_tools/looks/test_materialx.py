@@ -303,6 +303,16 @@ CIRCLE = node("add", "in1=b", "n") + node("add", "in1=n", "b") + RESULT
 @pytest.mark.parametrize(
     "text, message",
     [
+        (
+            document(
+                '<texcoord name="st" type="vector2" />' + PICTURE + node("add", "in1=picture;in2=st") + RESULT
+            ),
+            "do not fit together",
+        ),
+        (
+            document(PASSED, '<input name="specular_roughness" type="string" value="rough" />'),
+            "expected numbers",
+        ),
         (document(NOISE), "noise2d node, which is not supported"),
         (document(CIRCLE), "depends on itself"),
         (document(PASSED, surface="disney_principled"), "disney"),
@@ -336,6 +346,8 @@ def test_what_is_not_supported_is_named(tmp_path, text, message):
     "text, message",
     [
         ("<materialx", "cannot be read as MaterialX"),
+        (document(PASSED).replace('"n"', '"\udcff"'), "broken text"),
+        (document(PASSED, '<input name="base" type="float" value="much" />'), "'much' is no float"),
         (document(node("add", "in1=absent") + RESULT), "no node absent"),
         (
             document(RESULT, more=INCLUDE.format("../secret.mtlx")),
