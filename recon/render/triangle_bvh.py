@@ -16,11 +16,13 @@ _REFITS_BEFORE_REBUILD = 200
 class TriangleBvh:
     """Ray-traceable copy of a triangle mesh.
 
-    While the same `faces` tensor (and vertex count) comes back, the tree is refitted; otherwise rebuilt.
+    While the same `faces` tensor (and vertex count) comes back, the tree is refitted; otherwise rebuilt. With
+    the same, unmodified `vertices` tensor as well, it is left as it is: several users may share one.
     """
 
     def __init__(self) -> None:
         self._faces: IdentityCache[Tensor] = IdentityCache(_as_int32)
+        self._positions: IdentityCache[Tensor] = IdentityCache(Tensor.detach)
         self._points: Tensor | None = None
         self._mesh: wp.Mesh | None = None
         self._refits = 0
@@ -30,8 +32,10 @@ class TriangleBvh:
 
         The handle is valid until the next call.
         """
-        points = vertices.detach()
         mesh = self._mesh
+        if mesh is not None and self._faces.holds(faces) and self._positions.holds(vertices):
+            return mesh.id
+        points = self._positions.get(vertices)
         with stream_scope(points.device):
             if mesh is not None and self._points is not None and self._can_refit(points, faces):
                 self._points.copy_(points)

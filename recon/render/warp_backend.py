@@ -35,13 +35,15 @@ class WarpRasterizer:
     Nothing is clipped at a near plane: primary visibility is traced, so surfaces that reach behind the
     camera are seen right. On the CPU all results, gradients included, are the same from run to run; on
     CUDA, gradients are summed in no fixed order.
+
+    bvh: the tree over the mesh last rasterized, for whoever traces further rays.
     """
 
     name = "warp"
 
     def __init__(self, device: torch.device | str) -> None:
         self.device = torch.device(device)
-        self._bvh = TriangleBvh()
+        self.bvh = TriangleBvh()
         self._mates: IdentityCache[Tensor] = IdentityCache(edge_mates)
 
     def rasterize(self, vertices: Tensor, faces: Tensor, cameras: Cameras) -> Raster:
@@ -49,12 +51,12 @@ class WarpRasterizer:
         face_map = torch.full((total,), -1, dtype=torch.int32, device=self.device)
         distance = torch.zeros(total, device=self.device)
         if faces.shape[0] > 0:
-            mesh = self._bvh.update(vertices, faces)
+            mesh = self.bvh.update(vertices, faces)
             inputs = (mesh, *camera_inputs(cameras), face_map, distance)
             launch(trace_pixels, total, inputs, self.device)
         pixels = torch.nonzero(face_map >= 0)[:, 0]
         triangles = face_map[pixels].long()
-        faces_int32 = self._bvh.faces_int32(faces)
+        faces_int32 = self.bvh.faces_int32(faces)
         barycentrics = SolveBarycentrics.apply(vertices, faces_int32, pixels, triangles, cameras)
         native = _Visibility(face_map, distance, faces_int32)
         return Raster(cameras, faces, vertices, pixels, triangles, barycentrics, native)
