@@ -23,7 +23,7 @@ from recon.material.texture_maps import TextureMaps, initial_maps
 from recon.mesh_views import ReferenceMesh
 from recon.objectives import JointObjective, Objective, SplitObjective
 from recon.render.interface import Rasterizer
-from recon.render.render_views import LossRoutes
+from recon.render.loss_routes import LossRoutes
 from recon.stages.coarse import CoarseSettings
 from recon.stages.coarse_scene import CoarseScene
 from recon.stages.fine import FineSettings

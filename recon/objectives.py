@@ -8,7 +8,8 @@ from torch import Tensor
 
 from recon.fused_losses import composite_losses
 from recon.losses import CompositeLoss
-from recon.render.render_views import LossRoutes, Rendered
+from recon.render.loss_routes import LossRoutes
+from recon.render.render_views import Rendered
 
 
 class Objective(Protocol):

@@ -30,6 +30,7 @@ KERNEL_MODULES = (
     "recon.render.warp_kernels.barycentrics",
     "recon.render.warp_kernels.blending",
     "recon.render.warp_kernels.interpolation",
+    "recon.render.warp_kernels.shading",
     "recon.render.warp_kernels.silhouettes",
     "recon.render.warp_kernels.texture_lookup",
     "recon.render.warp_kernels.visibility",

@@ -163,7 +163,7 @@ def with_named_parts(problem: Problem) -> Problem:
     else:
         wrap(rasterizer, "texture", MATERIAL)
         wrap(scene.maps, "pyramid", MATERIAL)
-    wrap(render_views, "shade", "shading")
+    wrap(render_views, "fused_shade", "shading")
     wrap(setup, "prefiltered_light", "light")
     wrap(stage.optimizers, "step", "optimizer")
     wrap(stage.optimizers, "zero_grad", "optimizer")

@@ -128,7 +128,7 @@ def add_border(faces: Tensor) -> Tensor:
 
 
 @wp.struct
-class _Place:
+class Place:
     """A bilinear footprint: index of its top-left texel, row stride, fractions, and d(x, y)/d direction."""
 
     corner: wp.int32
@@ -140,7 +140,7 @@ class _Place:
 
 
 @wp.func
-def _place(direction: wp.vec3, offset: wp.int32, resolution: wp.int32) -> _Place:
+def place(direction: wp.vec3, offset: wp.int32, resolution: wp.int32) -> Place:
     ax = wp.abs(direction[0])
     ay = wp.abs(direction[1])
     az = wp.abs(direction[2])
@@ -177,7 +177,7 @@ def _place(direction: wp.vec3, offset: wp.int32, resolution: wp.int32) -> _Place
     y = (t + 1.0) * half + 0.5
     column = wp.min(wp.int32(x), resolution)
     row = wp.min(wp.int32(y), resolution)
-    result = _Place()
+    result = Place()
     result.stride = resolution + 2
     result.corner = offset + (face * (resolution + 2) + row) * (resolution + 2) + column
     result.fx = x - float(column)
@@ -187,27 +187,38 @@ def _place(direction: wp.vec3, offset: wp.int32, resolution: wp.int32) -> _Place
     return result
 
 
-@wp.func
-def _bilinear(texels: wp.array[wp.vec3], at: _Place) -> wp.vec3:
-    top = texels[at.corner] * (1.0 - at.fx) + texels[at.corner + 1] * at.fx
-    bottom = texels[at.corner + at.stride] * (1.0 - at.fx) + texels[at.corner + at.stride + 1] * at.fx
-    return top * (1.0 - at.fy) + bottom * at.fy
+@wp.struct
+class Bilinear:
+    """A bilinear function at one place: its value and its slopes along the texel grid."""
+
+    value: wp.vec3
+    along_x: wp.vec3
+    along_y: wp.vec3
 
 
 @wp.func
-def _bilinear_slope(texels: wp.array[wp.vec3], at: _Place, gradient: wp.vec3) -> wp.vec3:
+def bilinear(texels: wp.array[wp.vec3], at: Place) -> Bilinear:
+    a = texels[at.corner]
+    b = texels[at.corner + 1]
+    c = texels[at.corner + at.stride]
+    d = texels[at.corner + at.stride + 1]
+    top = a * (1.0 - at.fx) + b * at.fx
+    bottom = c * (1.0 - at.fx) + d * at.fx
+    result = Bilinear()
+    result.value = top * (1.0 - at.fy) + bottom * at.fy
+    result.along_x = (b - a) * (1.0 - at.fy) + (d - c) * at.fy
+    result.along_y = bottom - top
+    return result
+
+
+@wp.func
+def bilinear_to_direction(at: Place, found: Bilinear, gradient: wp.vec3) -> wp.vec3:
     """Gradient with respect to the direction, for the output gradient `gradient`."""
-    a = wp.dot(texels[at.corner], gradient)
-    b = wp.dot(texels[at.corner + 1], gradient)
-    c = wp.dot(texels[at.corner + at.stride], gradient)
-    d = wp.dot(texels[at.corner + at.stride + 1], gradient)
-    slope_x = (b - a) * (1.0 - at.fy) + (d - c) * at.fy
-    slope_y = (c - a) * (1.0 - at.fx) + (d - b) * at.fx
-    return at.dx * slope_x + at.dy * slope_y
+    return at.dx * wp.dot(found.along_x, gradient) + at.dy * wp.dot(found.along_y, gradient)
 
 
 @wp.func
-def _bilinear_scatter(out: wp.array[wp.vec3], at: _Place, gradient: wp.vec3) -> None:
+def bilinear_to_texels(out: wp.array[wp.vec3], at: Place, gradient: wp.vec3) -> None:
     wp.atomic_add(out, at.corner, gradient * ((1.0 - at.fx) * (1.0 - at.fy)))
     wp.atomic_add(out, at.corner + 1, gradient * (at.fx * (1.0 - at.fy)))
     wp.atomic_add(out, at.corner + at.stride, gradient * ((1.0 - at.fx) * at.fy))
@@ -233,10 +244,11 @@ def _lookup_kernel(
     level = wp.clamp(levels[i], 0.0, float(count - 1))
     lower = _lower_level(level, count)
     fraction = level - float(lower)
-    value = _bilinear(texels, _place(directions[i], table[lower, 0], table[lower, 1]))
+    below = bilinear(texels, place(directions[i], table[lower, 0], table[lower, 1]))
+    value = below.value
     if fraction > 0.0:
-        upper = _bilinear(texels, _place(directions[i], table[lower + 1, 0], table[lower + 1, 1]))
-        value = value * (1.0 - fraction) + upper * fraction
+        above = bilinear(texels, place(directions[i], table[lower + 1, 0], table[lower + 1, 1]))
+        value = value * (1.0 - fraction) + above.value * fraction
     out[i] = value
 
 
@@ -256,13 +268,15 @@ def _lookup_coordinates_kernel(
     level = wp.clamp(levels[i], 0.0, float(count - 1))
     lower = _lower_level(level, count)
     fraction = level - float(lower)
-    at = _place(directions[i], table[lower, 0], table[lower, 1])
-    slope = _bilinear_slope(texels, at, gradient[i])
+    at = place(directions[i], table[lower, 0], table[lower, 1])
+    below = bilinear(texels, at)
+    slope = bilinear_to_direction(at, below, gradient[i])
     if count > 1:
-        above = _place(directions[i], table[lower + 1, 0], table[lower + 1, 1])
-        slope = slope * (1.0 - fraction) + _bilinear_slope(texels, above, gradient[i]) * fraction
+        higher = place(directions[i], table[lower + 1, 0], table[lower + 1, 1])
+        above = bilinear(texels, higher)
+        slope = slope * (1.0 - fraction) + bilinear_to_direction(higher, above, gradient[i]) * fraction
         if levels[i] >= 0.0 and levels[i] <= float(count - 1):
-            to_levels[i] = wp.dot(_bilinear(texels, above) - _bilinear(texels, at), gradient[i])
+            to_levels[i] = wp.dot(above.value - below.value, gradient[i])
     to_directions[i] = slope
 
 
@@ -280,11 +294,11 @@ def _lookup_texels_kernel(
     level = wp.clamp(levels[i], 0.0, float(count - 1))
     lower = _lower_level(level, count)
     fraction = level - float(lower)
-    at = _place(directions[i], table[lower, 0], table[lower, 1])
-    _bilinear_scatter(to_texels, at, gradient[i] * (1.0 - fraction))
+    at = place(directions[i], table[lower, 0], table[lower, 1])
+    bilinear_to_texels(to_texels, at, gradient[i] * (1.0 - fraction))
     if fraction > 0.0:
-        above = _place(directions[i], table[lower + 1, 0], table[lower + 1, 1])
-        _bilinear_scatter(to_texels, above, gradient[i] * fraction)
+        above = place(directions[i], table[lower + 1, 0], table[lower + 1, 1])
+        bilinear_to_texels(to_texels, above, gradient[i] * fraction)
 
 
 def _vec3(values: Tensor) -> wp.array:
@@ -292,7 +306,7 @@ def _vec3(values: Tensor) -> wp.array:
 
 
 @lru_cache(maxsize=64)
-def _level_table(resolutions: tuple[int, ...], device: torch.device) -> Tensor:
+def level_table(resolutions: tuple[int, ...], device: torch.device) -> Tensor:
     """(K, 2) int32: first texel and resolution of each level in the flat buffer."""
     counts = [6 * (n + 2) ** 2 for n in resolutions]
     offsets = [sum(counts[:k]) for k in range(len(counts))]
@@ -307,7 +321,7 @@ class _Lookup(torch.autograd.Function):
         ctx: Any, texels: Tensor, directions: Tensor, levels: Tensor, resolutions: tuple[int, ...]
     ) -> Tensor:
         texels, directions, levels = (x.detach().contiguous() for x in (texels, directions, levels))
-        table = _level_table(resolutions, texels.device)
+        table = level_table(resolutions, texels.device)
         out = torch.empty_like(directions)
         inputs = [_vec3(texels), table, len(resolutions), _vec3(directions), levels, _vec3(out)]
         launch(_lookup_kernel, len(directions), inputs, texels.device)
@@ -318,7 +332,7 @@ class _Lookup(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         texels, directions, levels = ctx.saved_tensors
-        table = _level_table(ctx.resolutions, texels.device)
+        table = level_table(ctx.resolutions, texels.device)
         to_directions, to_levels = torch.empty_like(directions), torch.zeros_like(levels)
         inputs = [_vec3(texels), table, len(ctx.resolutions), _vec3(directions), levels]
         inputs += [_vec3(gradients[0].contiguous()), _vec3(to_directions), to_levels]
@@ -345,7 +359,7 @@ class _TexelGradient(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         directions, levels = ctx.saved_tensors
-        table = _level_table(ctx.resolutions, directions.device)
+        table = level_table(ctx.resolutions, directions.device)
         to_texels = directions.new_zeros(ctx.count, 3)
         inputs = [table, len(ctx.resolutions), _vec3(directions), levels]
         inputs += [_vec3(gradients[0].contiguous()), _vec3(to_texels)]

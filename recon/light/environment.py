@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor, nn
 
 from recon.light import latlong
-from recon.light.cubemap import add_border
+from recon.light.cubemap import add_border, level_table
 from recon.light.prefilter import Prefilter
 
 # Radiance of a trainable light is at least this, so that its logarithm exists.
@@ -37,12 +38,44 @@ class PrefilteredLight:
 
         Roughness outside the levels' range is clamped to it, where the gradient is zero.
         """
-        knots = torch.tensor(self.roughness, device=roughness.device, dtype=roughness.dtype)
+        knots = _knots(self.roughness, roughness.device, roughness.dtype)
         if len(self.roughness) == 1:
             return torch.zeros_like(roughness)
         inside = roughness.clamp(self.roughness[0], self.roughness[-1])
         lower = torch.bucketize(inside.detach(), knots, right=True).sub_(1).clamp_(0, len(knots) - 2)
         return lower + (inside - knots[lower]) / (knots[lower + 1] - knots[lower])
+
+    @property
+    def texels(self) -> Tensor:
+        """(T, 3) all texels in one buffer: the specular levels', then the diffuse cubemap's; differentiable.
+
+        A constant light's are put together once, so it must not be changed in place.
+        """
+        learnt = any(cubemap.requires_grad for cubemap in (self.diffuse, *self.specular))
+        return self._concatenate() if learnt else self._constant_texels
+
+    @cached_property
+    def _constant_texels(self) -> Tensor:
+        return self._concatenate()
+
+    def _concatenate(self) -> Tensor:
+        return torch.cat([cubemap.reshape(-1, 3) for cubemap in (*self.specular, self.diffuse)])
+
+    @property
+    def table(self) -> Tensor:
+        """(K + 1, 2) int32: first texel in `texels` and resolution of each specular level and of diffuse."""
+        resolutions = tuple(cubemap.shape[1] - 2 for cubemap in (*self.specular, self.diffuse))
+        return level_table(resolutions, self.diffuse.device)
+
+    @property
+    def knots(self) -> Tensor:
+        """(K,) float32, `roughness` on the light's device."""
+        return _knots(self.roughness, self.diffuse.device, torch.float32)
+
+
+@lru_cache(maxsize=64)
+def _knots(roughness: tuple[float, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
+    return torch.tensor(roughness, device=device, dtype=dtype)
 
 
 class EnvironmentLight(nn.Module):

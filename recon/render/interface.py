@@ -1,7 +1,7 @@
 """The rendering interface: what a backend must do, and nothing more.
 
 Two backends fit behind it: Warp (default, CPU and CUDA) and nvdiffrast (optional, CUDA). Shading is not part
-of it: it is written once, in torch, over the covered pixels that a `Raster` lists.
+of it: it is written once, over the covered pixels that a `Raster` lists.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """From a scene and cameras to images: rasterize, sample the material, shade, antialias.
 
 Material and shading see covered pixels only. The image comes back twice: both copies have the same values,
-and each carries the gradient of one loss (see `recon.render.routing`).
+and each carries the gradient of one loss (see `recon.render.fused_shading`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -18,23 +18,11 @@ from recon.data.cameras import Cameras
 from recon.geometry.mesh import Mesh
 from recon.light.environment import PrefilteredLight
 from recon.material.channels import Channels
+from recon.render.fused_shading import ShadingFrame, fused_shade
 from recon.render.interface import Raster, Rasterizer
+from recon.render.loss_routes import LossRoutes
 from recon.render.normal_variance import normal_variance
-from recon.render.routing import route
-from recon.render.shade import OccludedLight, shade
-
-# What `route` calls the inputs that a setting assigns: METHOD's loss.geometry, loss.normal and loss.light.
-# Albedo always learns from A's loss, and roughness, metallic and occlusion from B's.
-_STRICT_ROUTES = {"albedo": "A", "roughness": "B", "metallic": "B", "occlusion": "B"}
-
-
-@dataclass(frozen=True)
-class LossRoutes:
-    """Which loss reaches what both branches share: each is "A", "B" or "A+B"."""
-
-    geometry: str = "A+B"
-    normal: str = "A+B"
-    light: str = "A+B"
+from recon.render.shade import OccludedLight
 
 
 @dataclass(frozen=True)
@@ -117,7 +105,7 @@ def render_views(
 ) -> Rendered:
     """Renders `scene` through `cameras`.
 
-    fg: the (R, R, 2) table of `recon.light.fg_table`.
+    fg: the (R, R, 3) table of `recon.light.fg_table`.
     routes: how gradients split between A's and B's loss; None for one image that reaches everything.
     samples: per pixel, a square number; samples > 1 render larger and average.
     light_rotation: (B, 3, 3) R per view with radiance L_t(d) = L_0(R^T d); None where the light stands still.
@@ -131,19 +119,28 @@ def render_views(
     raster = rasterizer.rasterize(mesh.vertices, mesh.faces, fine_cameras)
     positions = rasterizer.interpolate(mesh.vertices, raster, mesh.faces)
     sample = scene.sample(mesh, raster, positions, rasterizer)
-    to_camera = normalize(cameras.origins[raster.views] - positions, dim=-1)
-    rotation = None if light_rotation is None else light_rotation[raster.views]
+    frame = ShadingFrame(
+        sample.normal, sample.tangent, positions, raster.views, fine_cameras.origins, light_rotation
+    )
     with torch.no_grad():
         shaded = world_normal(sample.normal, sample.channels.normal, sample.tangent)
         variance = normal_variance(shaded, raster)
-        occluded = None
-        if occlusion is not None:
-            occluded = occlusion(sample, raster, positions, to_camera, light, rotation)
-    color_a, color_b = _shade_covered(sample, to_camera, light, fg, routes, rotation, variance, occluded)
+        occluded = None if occlusion is None else _occluded(occlusion, sample, raster, frame, light)
+    color_a, color_b = fused_shade(
+        sample.channels, frame, light, fg, routes=routes, variance=variance, occluded=occluded
+    )
     image_a, image_b, alpha = _compose(color_a, color_b, raster, rasterizer, routes)
     if side > 1:
         image_a, image_b, alpha = (_average(image, side) for image in (image_a, image_b, alpha))
     return Rendered(image_a, image_b, alpha[..., 0], mesh, raster, positions, sample)
+
+
+def _occluded(
+    occlusion: Occlusion, sample: SurfaceSample, raster: Raster, frame: ShadingFrame, light: PrefilteredLight
+) -> OccludedLight:
+    to_camera = normalize(frame.origins[frame.views] - frame.positions, dim=-1)
+    rotation = None if frame.light_rotation is None else frame.light_rotation[frame.views]
+    return occlusion(sample, raster, frame.positions, to_camera, light, rotation)
 
 
 def world_normal(normal: Tensor, perturbation: Tensor, tangent: Tensor | None) -> Tensor:
@@ -154,62 +151,6 @@ def world_normal(normal: Tensor, perturbation: Tensor, tangent: Tensor | None) -
     bitangent = tangent[:, 3:] * torch.linalg.cross(normal, tangent[:, :3])
     x, y, z = perturbation.unbind(-1)
     return normalize(x[:, None] * tangent[:, :3] + y[:, None] * bitangent + z[:, None] * normal, dim=-1)
-
-
-def _shade_covered(
-    sample: SurfaceSample,
-    to_camera: Tensor,
-    light: PrefilteredLight,
-    fg: Tensor,
-    routes: LossRoutes | None,
-    light_rotation: Tensor | None,
-    variance: Tensor,
-    occluded: OccludedLight | None,
-) -> tuple[Tensor, Tensor]:
-    channels = sample.channels
-    inputs = {
-        "albedo": channels.albedo,
-        "roughness": channels.roughness,
-        "metallic": channels.metallic,
-        "occlusion": channels.occlusion,
-        "perturbation": channels.normal,
-        "normal": sample.normal,
-        "to_camera": to_camera,
-        "diffuse": light.diffuse,
-        **{f"specular{level}": texels for level, texels in enumerate(light.specular)},
-    }
-
-    def shade_inputs(**values: Tensor) -> Tensor:
-        normal = world_normal(values["normal"], values["perturbation"], sample.tangent)
-        toward = values["to_camera"]
-        if light_rotation is not None:
-            # Light only meets the surface through n and v, so both turn into the light's frame: R^T n.
-            to_light_frame = light_rotation.transpose(1, 2)
-            normal = (to_light_frame @ normal[:, :, None])[:, :, 0]
-            toward = (to_light_frame @ toward[:, :, None])[:, :, 0]
-        specular = tuple(values[f"specular{level}"] for level in range(len(light.specular)))
-        return shade(
-            values["albedo"],
-            normal,
-            values["roughness"],
-            values["metallic"],
-            values["occlusion"],
-            toward,
-            PrefilteredLight(values["diffuse"], specular, light.roughness),
-            fg,
-            variance=variance,
-            occluded=occluded,
-        )
-
-    if routes is None:
-        color = shade_inputs(**inputs)
-        return color, color
-    return route(shade_inputs, inputs, _input_routes(inputs, routes))
-
-
-def _input_routes(inputs: Mapping[str, Tensor], routes: LossRoutes) -> dict[str, str]:
-    shared = {"perturbation": routes.normal, "normal": routes.geometry, "to_camera": routes.geometry}
-    return {name: _STRICT_ROUTES.get(name) or shared.get(name) or routes.light for name in inputs}
 
 
 def _compose(

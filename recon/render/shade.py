@@ -14,10 +14,10 @@ from recon.light.fg_table import lookup_fg
 from recon.render.brdf import specular_f0
 
 # Least cosine between the shading normal and the direction to the camera.
-_GRAZING = 1e-2
+GRAZING = 1e-2
 # Light that reaches a point is at least this share of what would reach it unoccluded: estimates of what is
 # blocked are noisy, and a point without any light could not learn.
-_LEAST_LIGHT = 0.02
+LEAST_LIGHT = 0.02
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ def face_camera(normal: Tensor, to_camera: Tensor) -> tuple[Tensor, Tensor]:
     that gradients survive; the others are returned unchanged. This also makes shading two-sided.
     """
     n_dot_v = (normal * to_camera).sum(-1, keepdim=True)
-    lift = (_GRAZING - n_dot_v).clamp_min(0.0)
+    lift = (GRAZING - n_dot_v).clamp_min(0.0)
     bent = normalize(normal + lift * to_camera, dim=-1)
-    return bent, (bent * to_camera).sum(-1, keepdim=True).clamp(0.5 * _GRAZING, 1.0)
+    return bent, (bent * to_camera).sum(-1, keepdim=True).clamp(0.5 * GRAZING, 1.0)
 
 
 def shade(
@@ -79,8 +79,8 @@ def shade(
     mirrored = lookup(light.specular, reflected, light.level(seen))
     irradiance = lookup((light.diffuse,), normal)
     if occluded is not None:
-        mirrored = torch.maximum(mirrored - occluded.reflected, _LEAST_LIGHT * mirrored)
-        irradiance = torch.maximum(irradiance - occluded.irradiance, _LEAST_LIGHT * irradiance)
+        mirrored = torch.maximum(mirrored - occluded.reflected, LEAST_LIGHT * mirrored)
+        irradiance = torch.maximum(irradiance - occluded.irradiance, LEAST_LIGHT * irradiance)
     specular = mirrored * (specular_f0(albedo, metallic) * scale + bias)
     diffuse = irradiance * albedo * (1.0 - metallic) * diffuse_albedo
     return (diffuse + specular) * occlusion

@@ -14,7 +14,8 @@ from recon.light.environment import EnvironmentLight, PrefilteredLight
 from recon.objectives import Objective
 from recon.optimizers import ScheduledOptimizers
 from recon.render.interface import Rasterizer
-from recon.render.render_views import LossRoutes, Rendered, Scene, render_views
+from recon.render.loss_routes import LossRoutes
+from recon.render.render_views import Rendered, Scene, render_views
 from recon.stages.step_losses import StepLosses
 from recon.workers import Workers
 

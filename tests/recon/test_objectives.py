@@ -11,7 +11,7 @@ from recon.assemble import make_objective
 from recon.config import load_config
 from recon.losses import CompositeLoss, log_l1, mask_mse, mse, rel_mse, smape
 from recon.objectives import JointObjective, SplitObjective
-from recon.render.render_views import LossRoutes
+from recon.render.loss_routes import LossRoutes
 
 
 @pytest.fixture

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from recon.light.fg_table import fg_table
 from recon.render.interface import Raster, Rasterizer
+from recon.render.loss_routes import LossRoutes
 from recon.render.mipmaps import build_mips
-from recon.render.render_views import LossRoutes, render_views
+from recon.render.render_views import render_views
 from recon.render.warp_backend import WarpRasterizer
 from recon.stages.coarse_scene import CoarseScene
 from recon.stages.fine_scene import FineScene

@@ -14,7 +14,8 @@ from recon.geometry.mesh import Mesh
 from recon.light.environment import EnvironmentLight, PrefilteredLight
 from recon.light.fg_table import fg_table
 from recon.material.channels import Channels
-from recon.render.render_views import LossRoutes, Rendered, SurfaceSample, render_views, world_normal
+from recon.render.loss_routes import LossRoutes
+from recon.render.render_views import Rendered, SurfaceSample, render_views, world_normal
 from recon.render.warp_backend import WarpRasterizer
 from tests.recon.render.scenes import orbit_cameras, random_like, sphere
 

@@ -15,7 +15,8 @@ from recon.material.channels import ChannelSettings
 from recon.material.field import EncoderSettings, JointField, SplitField
 from recon.material.texture_maps import TextureMaps, initial_maps
 from recon.objectives import SplitObjective
-from recon.render.render_views import LossRoutes, render_views
+from recon.render.loss_routes import LossRoutes
+from recon.render.render_views import render_views
 from recon.render.warp_backend import WarpRasterizer
 from recon.stages.coarse_scene import CoarseScene
 from recon.stages.fine_scene import FineScene

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from recon.render.routing import route
+from tests.recon.render.reference_routing import route
 
 
 class Shader:
