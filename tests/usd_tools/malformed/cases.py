@@ -19,9 +19,10 @@ from pxr import Sdf, Usd, UsdUtils
 from tests.usd_tools.malformed import special_files
 from tests.usd_tools.malformed.spoiling import spoil_bytes, spoil_json, spoil_text
 from tests.usd_tools.stages import write_scene
+from usd_tools import dataset_to_colmap
 from usd_tools.usd_to_llff import main as convert
 
-FORMATS = ("usda", "usdc", "usdz", "exr", "png", "hdr", "npy", "json", "obj")
+FORMATS = ("usda", "usdc", "usdz", "exr", "png", "hdr", "npy", "json", "obj", "colmap")
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Case:
 
 
 def write_base(folder: Path) -> None:
-    """The intact inputs: scene/ (with renders), scene_c/, scene_z/, dataset/ and run/."""
+    """The intact inputs: scene/ (with renders), scene_c/, scene_z/, dataset/, model/ and run/."""
     scene = write_scene(folder / "scene", frames=2)
     stage = Usd.Stage.Open(str(scene.stage))
     for name in ("scene_c", "scene_z"):
@@ -44,6 +45,7 @@ def write_base(folder: Path) -> None:
     package = folder / "scene_z" / "scene.usdz"
     assert UsdUtils.CreateNewUsdzPackage(Sdf.AssetPath(str(scene.stage)), str(package)), "no package"
     assert convert(scene.arguments(folder / "dataset")) == 0
+    dataset_to_colmap.main([str(folder / "dataset"), "--out", str(folder / "model")])
     run = folder / "run"
     shutil.copytree(folder / "dataset" / "ground_truth", run / "mesh")
     shutil.copy(folder / "dataset" / "dataset.json", run)
@@ -205,6 +207,14 @@ def _obj(base: Path, folder: Path, turn: int, draw: random.Random) -> tuple[str,
     return f"{special[0] if special else 'spoiled'} {name}", commands
 
 
+def _colmap(base: Path, folder: Path, turn: int, draw: random.Random) -> tuple[str, tuple[str, ...]]:
+    _copy(base, folder, "dataset", "model")
+    path = folder / "model" / draw.choice(("cameras.txt", "images.txt"))
+    intact = path.read_text(encoding="utf-8")
+    _replace(path, spoil_text(intact, draw) if draw.random() < 0.6 else spoil_bytes(intact.encode(), draw))
+    return f"spoiled {path.name}", ("photographs",)
+
+
 _MAKERS = {
     "usda": _usda,
     "usdc": _usdc,
@@ -215,4 +225,5 @@ _MAKERS = {
     "npy": _npy,
     "json": _json,
     "obj": _obj,
+    "colmap": _colmap,
 }

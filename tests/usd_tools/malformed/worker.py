@@ -26,7 +26,7 @@ MEMORY_LIMIT = 2 << 30
 def commands(folder: Path) -> dict[str, Callable[[], Any]]:
     """What a case may be given to, by name; `out` is the only place where they may write."""
     from recon.data.dataset import load_views
-    from usd_tools import check_dataset, dataset_to_colmap, import_materials, usd_to_llff
+    from usd_tools import check_dataset, colmap_to_dataset, dataset_to_colmap, import_materials, usd_to_llff
     from usd_tools.obj import read_obj
 
     def convert(stage: str) -> Callable[[], Any]:
@@ -50,6 +50,7 @@ def commands(folder: Path) -> dict[str, Callable[[], Any]]:
         "load as nerf": load(("dataset.json",)),
         "load as llff": load(("dataset.json", "transforms_train.json")),
         "import": lambda: import_materials.main(["run", "--out", "out/asset.usda"]),
+        "photographs": lambda: colmap_to_dataset.main(["model", "--images", "dataset", "--out", "out"]),
         "mesh": lambda: read_obj("dataset/ground_truth/mesh.obj"),
         "check": lambda: check_dataset.main(["dataset", "--out", "out"]),
         "colmap": lambda: dataset_to_colmap.main(["dataset", "--out", "out"]),
