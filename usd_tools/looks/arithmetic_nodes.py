@@ -34,6 +34,8 @@ _INPUTS: dict[str, tuple[tuple[str, float], ...]] = {
     "cos": _ONE,
     "exp": _ONE,
     "normalize": _ONE,
+    "rgbtohsv": _ONE,
+    "hsvtorgb": _ONE,
     "magnitude": _ONE,
     "clamp": (("in", 0.0), ("low", 0.0), ("high", 1.0)),
     "invert": (("in", 0.0), ("amount", 1.0)),
@@ -83,6 +85,35 @@ def saturate(reader: NetworkReader, output: NodeOutput) -> int:
     inputs.append(reader.value(output.shader, "amount", 1.0))
     inputs.append(reader.value(output.shader, "lumacoeffs", *_ACESCG_LUMINANCE))
     return reader.builder.add("saturate", inputs)
+
+
+def adjust_hsv(reader: NetworkReader, output: NodeOutput) -> int:
+    inputs = [reader.value(output.shader, "in", 0.0, 0.0, 0.0)]
+    inputs.append(reader.value(output.shader, "amount", 0.0, 1.0, 1.0))
+    return reader.builder.add("hsvadjust", inputs)
+
+
+def color_correct(reader: NetworkReader, output: NodeOutput) -> int:
+    """Hue, saturation, gamma, lift, gain, contrast and exposure, in this order."""
+    builder, shader = reader.builder, output.shader
+
+    def given(name: str, neutral: float) -> int:
+        return reader.value(shader, name, neutral)
+
+    one = builder.constant(1)
+    zero = builder.constant(0)
+    value = reader.value(shader, "in", 0.0, 0.0, 0.0)
+    value = builder.add("hsvadjust", [value, builder.add("combine", [given("hue", 0.0), one, one])])
+    weights = builder.constant(*_ACESCG_LUMINANCE)
+    value = builder.add("saturate", [value, given("saturation", 1.0), weights])
+    value = builder.add("range", [value, zero, one, given("gamma", 1.0), zero, one, zero])
+    lift = given("lift", 0.0)
+    value = builder.add("multiply", [value, builder.add("subtract", [one, lift])])
+    value = builder.add("add", [value, lift])
+    value = builder.add("multiply", [value, given("gain", 1.0)])
+    value = builder.add("contrast", [value, given("contrast", 1.0), given("contrastpivot", 0.5)])
+    exposure = builder.add("power", [builder.constant(2), given("exposure", 0.0)])
+    return builder.add("multiply", [value, exposure])
 
 
 def extract(reader: NetworkReader, output: NodeOutput) -> int:
@@ -138,6 +169,8 @@ HANDLERS: dict[str, Handler] = {
     "dot": passed_on,
     "luminance": luminance,
     "saturate": saturate,
+    "hsvadjust": adjust_hsv,
+    "colorcorrect": color_correct,
     "extract": extract,
     "separate2": separate,
     "separate3": separate,

@@ -48,6 +48,32 @@ def _saturate(color: Array, amount: Array, weights: Array) -> Array:
     return np.concatenate([gray + (color[..., :3] - gray) * amount, color[..., 3:]], axis=-1)
 
 
+def _rgb_to_hsv(color: Array) -> Array:
+    """Hue, saturation and value, all in 0..1 for colors in 0..1 (Smith 1978)."""
+    value = color[..., :3].max(axis=-1)
+    chroma = value - color[..., :3].min(axis=-1)
+    red, green, blue = (color[..., i] for i in range(3))
+    sector = [(green - blue, 0.0), (blue - red, 2.0), (red - green, 4.0)]
+    parts = [_divide(difference, chroma) + start for difference, start in sector]
+    hue = np.where(value == red, parts[0], np.where(value == green, parts[1], parts[2])) / 6
+    hue = np.where(chroma > 0, hue - np.floor(hue), 0.0)
+    return np.stack([hue, _divide(chroma, np.maximum(value, 0)), value], axis=-1)
+
+
+def _hsv_to_rgb(hsv: Array) -> Array:
+    hue, saturation, value = (hsv[..., i] for i in range(3))
+    places = [np.mod(start + 6 * hue, 6) for start in (5, 3, 1)]
+    falls = [np.clip(np.minimum(place, 4 - place), 0, 1) for place in places]
+    return np.stack([value - value * saturation * fall for fall in falls], axis=-1)
+
+
+def _adjust_hsv(color: Array, amount: Array) -> Array:
+    """Hue is turned by the first amount, saturation and value are scaled by the others."""
+    hsv = _rgb_to_hsv(color)
+    turned = hsv[..., :1] + amount[..., :1]
+    return _hsv_to_rgb(np.concatenate([turned, hsv[..., 1:] * amount[..., 1:]], axis=-1))
+
+
 def _take(x: Array, components: Sequence[int]) -> Array:
     """Components in any order; -1 stands for 0 and -2 for 1, as in MaterialX's old swizzles."""
     columns = {-1: np.zeros_like(x[..., :1]), -2: np.ones_like(x[..., :1])}
@@ -137,6 +163,9 @@ OPERATIONS: dict[str, Callable[..., Array]] = {
     "smoothstep": _smoothstep,
     "contrast": lambda x, amount, pivot: (x - pivot) * amount + pivot,
     "luminance": _luminance,
+    "rgbtohsv": _rgb_to_hsv,
+    "hsvtorgb": _hsv_to_rgb,
+    "hsvadjust": _adjust_hsv,
     "saturate": _saturate,
     "dotproduct": lambda a, b: (a * b).sum(axis=-1, keepdims=True),
     "magnitude": lambda x: np.linalg.norm(x, axis=-1, keepdims=True),

@@ -1,5 +1,6 @@
 """MaterialX networks by way of .mtlx files: nodes, graphs, includes, color spaces, surfaces, refusals."""
 
+import colorsys
 import json
 import re
 
@@ -41,6 +42,15 @@ def node(category, inputs, name="n", kind="color3"):
 RESULT = '<output name="result" type="color3" nodename="n" />'
 
 
+def by_pixel(function, picture):
+    return np.array([function(*color) for color in picture.reshape(-1, 3)]).reshape(picture.shape)
+
+
+def turned_hue(red, green, blue, turn, saturation=1.0, value=1.0):
+    h, s, v = colorsys.rgb_to_hsv(red, green, blue)
+    return colorsys.hsv_to_rgb(h + turn, s * saturation, v * value)
+
+
 @pytest.mark.parametrize(
     "nodes, expected",
     [
@@ -72,6 +82,27 @@ RESULT = '<output name="result" type="color3" nodename="n" />'
         (
             node("saturate", "in=picture;amount:float=0.5"),
             lambda p: 0.5 * (p + p @ ACES_WEIGHTS[:, None]),
+        ),
+        (node("rgbtohsv", "in=picture"), lambda p: by_pixel(colorsys.rgb_to_hsv, p)),
+        (node("hsvtorgb", "in=picture"), lambda p: by_pixel(colorsys.hsv_to_rgb, p)),
+        (
+            node("hsvadjust", "in=picture;amount:vector3=0.3, 0.5, 2"),
+            lambda p: by_pixel(lambda r, g, b: turned_hue(r, g, b, 0.3, 0.5, 2), p),
+        ),
+        (
+            node(
+                "colorcorrect",
+                "in=picture;hue:float=0.1;gamma:float=2;lift:float=0.1;gain:float=0.5;contrast:float=2;"
+                "exposure:float=1",
+            ),
+            lambda p: (
+                (
+                    ((by_pixel(lambda r, g, b: turned_hue(r, g, b, 0.1), p) ** 0.5 * 0.9 + 0.1) * 0.5 - 0.5)
+                    * 2
+                    + 0.5
+                )
+                * 2
+            ),
         ),
         (node("max", "in1=picture;in2:float=0.5"), lambda p: np.maximum(p, 0.5)),
         (
