@@ -3,17 +3,22 @@
 Every test asks the same: does a point of the surface look as its own texture says, through the baked UVs?
 """
 
+import json
+
 import numpy as np
 import pytest
 from pxr import Gf, Sdf, Usd, UsdGeom, UsdShade
 
 from tests.usd_tools.looks.documents import define_quad, write_picture
+from tests.usd_tools.stages import write_scene
+from usd_tools.dataset_job import DatasetJob, GroundTruthJob, load_job, save_job
 from usd_tools.errors import UserError
 from usd_tools.images import read_image, write_png
 from usd_tools.looks.texture_lookup import lookup
 from usd_tools.stage import find_object
 from usd_tools.texture_baking import CONSTANT_SIZE, bake_object
 from usd_tools.textured_object import read_object
+from usd_tools.usd_to_llff import main as convert
 
 SIZE = 32
 KINDS = Sdf.ValueTypeNames
@@ -253,3 +258,46 @@ def test_subsets_that_name_absent_faces_are_refused(stage):
     subset(stage, "left", [7], material(stage, "/a"))
     with pytest.raises(UserError, match="left: names faces"):
         bake(stage, "/pair")
+
+
+def test_objects_travel_to_another_process(stage, tmp_path):
+    """In Houdini the maps are baked by another Python: all it needs lies in the job's folder."""
+    write_picture(tmp_path, size=SIZE)
+    define_quad(stage, "/Group/a")
+    second = define_quad(stage, "/Group/b", offset=2.0)
+    st1 = UsdGeom.PrimvarsAPI(second).CreatePrimvar("st1", KINDS.TexCoord2fArray, "faceVarying")
+    st1.Set([(0.9, 0.1), (0.9, 0.9), (0.1, 0.9), (0.1, 0.1)])
+    bind(stage, "/Group/a", material(stage, "/plain"))
+    look = material(stage, "/textured", tmp_path / "picture.png")
+    node = texture(stage, "/textured/rough", tmp_path / "picture.png", "repeat", "st1")
+    surface = UsdShade.Shader(stage.GetPrimAtPath("/textured/surface"))
+    surface.GetInput("roughness").ConnectToSource(node.ConnectableAPI(), "r")
+    bind(stage, "/Group/b", look)
+    textured = read_object(find_object(stage, "/Group")[1], 1)
+    save_job(DatasetJob({}, (), None, None, GroundTruthJob(textured, None)), tmp_path)
+    truth = load_job(tmp_path).ground_truth
+    here, there = bake_object(textured), bake_object(truth.textured)
+    assert list(truth.textured.uv_sets) == ["st1"] and truth.probe is None
+    for name, image in here.maps.items():
+        np.testing.assert_array_equal(there.maps[name], image)
+    np.testing.assert_array_equal(there.mesh.uvs, here.mesh.uvs)
+
+
+def test_parts_that_move_by_themselves_are_refused(tmp_path):
+    def edit(stage):
+        define_quad(stage, "/World/toy/body")
+        lid = define_quad(stage, "/World/toy/lid", offset=1.0)
+        for name in ("body", "lid"):
+            bind(stage, f"/World/toy/{name}", material(stage, f"/World/materials/{name}"))
+        if moving:
+            lid.AddTranslateOp().Set(Gf.Vec3d(0, 0, 0), 1)
+            lid.GetOrderedXformOps()[0].Set(Gf.Vec3d(0, 1, 0), 2)
+
+    moving = False
+    scene = write_scene(tmp_path / "still", edit=edit)
+    assert convert([*scene.arguments(tmp_path / "out"), "--object", "/World/toy"]) == 0
+    assert json.loads((tmp_path / "out" / "dataset.json").read_text())["object"] == "/World/toy"
+    moving = True
+    scene = write_scene(tmp_path / "moving", edit=edit)
+    with pytest.raises(UserError, match="/World/toy/lid: moves within /World/toy"):
+        convert([*scene.arguments(tmp_path / "out2"), "--object", "/World/toy"])

@@ -483,3 +483,64 @@ def test_looks_survive_json(tmp_path):
 )
 def test_identifiers(identifier, kind, kind_type):
     assert split_identifier(identifier) == (kind, kind_type)
+
+
+HOUDINI = """#usda 1.0
+def Mesh "quad" (prepend apiSchemas = ["MaterialBindingAPI"])
+{
+    point3f[] points = [(0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0)]
+    int[] faceVertexCounts = [4]
+    int[] faceVertexIndices = [0, 1, 2, 3]
+    texCoord2f[] primvars:st = [(0, 0), (1, 0), (1, 1), (0, 1)] (interpolation = "vertex")
+    uniform token subdivisionScheme = "none"
+    rel material:binding = </mtl>
+}
+def Material "mtl"
+{
+    token outputs:kma:surface.connect = </mtl/surface.outputs:out>
+    float inputs:polish = 0.125
+    def Shader "surface"
+    {
+        uniform token info:id = "ND_standard_surface_surfaceshader"
+        color3f inputs:base_color.connect = </mtl/paint.outputs:color>
+        float inputs:specular_roughness.connect = </mtl.inputs:polish>
+        token outputs:out
+    }
+    def NodeGraph "paint"
+    {
+        color3f outputs:color.connect = </mtl/paint/tint.outputs:out>
+        def Shader "tint"
+        {
+            uniform token info:id = "ND_multiply_color3FA"
+            color3f inputs:in1.connect = </mtl/paint/image.outputs:out>
+            float inputs:in2 = 0.5
+            color3f outputs:out
+        }
+        def Shader "image"
+        {
+            uniform token info:id = "ND_image_color3"
+            asset inputs:file = @./picture.png@ (colorSpace = "srgb_texture")
+            float2 inputs:texcoord.connect = </mtl/paint/st.outputs:out>
+            color3f outputs:out
+        }
+        def Shader "st"
+        {
+            uniform token info:id = "ND_geompropvalue_vector2"
+            string inputs:geomprop = "st"
+            float2 outputs:out
+        }
+    }
+}
+"""
+
+
+def test_networks_authored_in_usd(tmp_path):
+    """As Houdini writes them: Karma's context, a node graph, an interface, color spaces."""
+    picture = write_picture(tmp_path)
+    (tmp_path / "scene.usda").write_text(HOUDINI)
+    stage = open_stage(tmp_path / "scene.usda")
+    look = read_look(UsdGeom.Mesh(stage.GetPrimAtPath("/quad")), 1)
+    grid = UvGrid((0.0, 0.0), (1.0, 1.0), SIZE, SIZE, "st")
+    np.testing.assert_allclose(evaluate(look, "albedo", grid), 0.5 * srgb_to_linear(picture), atol=1e-6)
+    np.testing.assert_allclose(evaluate(look, "roughness", grid), 0.125)
+    assert look.uv_primvars() == ["st"]
