@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from usd_tools.asset_paths import UDIM
 from usd_tools.images import Pixels
 from usd_tools.looks.network import CHANNELS, Look, Node
 from usd_tools.looks.operations import apply
-from usd_tools.looks.texture_lookup import UDIM, lookup, read_rgba, shrunk, udim_tiles
+from usd_tools.looks.texture_lookup import lookup, read_rgba, shrunk, udim_tiles
 
 Array = npt.NDArray[np.floating]
 

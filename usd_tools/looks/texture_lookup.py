@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from usd_tools.asset_paths import UDIM
 from usd_tools.errors import UserError
 from usd_tools.images import Pixels, read_texture
 from usd_tools.looks.color_spaces import to_rec709
 from usd_tools.resampling import resize_box
-
-UDIM = "<UDIM>"
 
 WRAP_MODES = ("repeat", "clamp", "mirror", "black", "useMetadata")
 """`black` is the texture's `outside` value; `useMetadata` finds none in our pictures, and so is black."""

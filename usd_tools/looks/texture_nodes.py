@@ -18,17 +18,21 @@ def usd_uv_texture(reader: NetworkReader, output: NodeOutput) -> int:
     components = {"rgb": [0, 1, 2], "r": [0], "g": [1], "b": [2], "a": [3], "rgba": [0, 1, 2, 3]}
     if output.name not in components:
         raise UserError(f"{output.path}: has no output {output.name}; expected rgb, r, g, b or a")
-    wrap = [str(reader.literal(shader, name, "useMetadata")) for name in ("wrapS", "wrapT")]
-    wrap = ["repeat" if mode == "periodic" else mode for mode in wrap]  # as MaterialX has it
+    # MaterialX's version of the node has MaterialX's defaults, and tells color spaces by the file's metadata.
+    is_materialx = str(shader.GetIdAttr().Get()).startswith("ND_")
+    attribute = source(shader.GetInput("file"))
+    default = "periodic" if is_materialx else "useMetadata"
+    wrap = [str(reader.literal(shader, name, default)) for name in ("wrapS", "wrapT")]
+    wrap = ["repeat" if mode == "periodic" else mode for mode in wrap]
     for mode in wrap:
         if mode not in WRAP_MODES:
             raise UserError(f"{output.path}: wrap mode {mode}; expected one of {', '.join(WRAP_MODES)}")
-    space = str(reader.literal(shader, "sourceColorSpace", "auto"))
-    if space not in ("raw", "sRGB", "auto"):
-        raise UserError(f"{output.path}: sourceColorSpace {space}; expected raw, sRGB or auto")
-    attribute = source(shader.GetInput("file"))
-    if attribute is not None and attribute.HasColorSpace() and not shader.GetInput("sourceColorSpace"):
-        space = color_space(attribute)  # as MaterialX has it
+    if is_materialx:
+        space = color_space(attribute) if attribute is not None else "raw"
+    else:
+        space = str(reader.literal(shader, "sourceColorSpace", "auto"))
+        if space not in ("raw", "sRGB", "auto"):
+            raise UserError(f"{output.path}: sourceColorSpace {space}; expected raw, sRGB or auto")
     fallback = reader.literal(shader, "fallback", None)
     if fallback is not None and names_nothing(attribute, reader.time):
         texture = builder.constant(*fallback)

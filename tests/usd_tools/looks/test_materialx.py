@@ -327,6 +327,20 @@ def test_nodes_that_are_graphs_of_known_ones(tmp_path):
 
 INCLUDE = '<xi:include href="{}" xmlns:xi="http://www.w3.org/2001/XInclude" />'
 PASSED = PICTURE + node("multiply", "in1=picture") + RESULT
+UV_TEXTURE = """<UsdUVTexture name="n" type="multioutput">
+  <input name="file" type="filename" value="picture.png" colorspace="srgb_texture" />
+</UsdUVTexture><output name="result" type="color3" nodename="n" output="rgb" />"""
+
+
+def test_preview_surfaces_nodes_have_materialxs_defaults(tmp_path):
+    picture = write_picture(tmp_path)
+    text = document(UV_TEXTURE, surface="UsdPreviewSurface").replace("base_color", "diffuseColor")
+    mesh = open_quad(tmp_path, text)
+    found = evaluate(read_look(mesh, 1), "albedo", UvGrid((0.0, 0.0), (2.0, 1.0), SIZE, 2 * SIZE))
+    linear = srgb_to_linear(picture)
+    np.testing.assert_allclose(found, np.concatenate([linear, linear], axis=1), atol=1e-6)
+
+
 NOISE = '<noise2d name="n" type="color3" />' + RESULT
 CIRCLE = node("add", "in1=b", "n") + node("add", "in1=n", "b") + RESULT
 
