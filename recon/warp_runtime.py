@@ -25,10 +25,14 @@ wp.init()
 # Every module that defines kernels at import, for `compile_kernels`.
 KERNEL_MODULES = (
     "recon.fused_losses",
+    "recon.geometry.fused_normals",
+    "recon.geometry.fused_smoothness",
+    "recon.geometry.fused_tets",
     "recon.light.cubemap",
     "recon.light.prefilter",
     "recon.render.warp_kernels.barycentrics",
     "recon.render.warp_kernels.blending",
+    "recon.render.warp_kernels.edges",
     "recon.render.warp_kernels.interpolation",
     "recon.render.warp_kernels.shading",
     "recon.render.warp_kernels.silhouettes",

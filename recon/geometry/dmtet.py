@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from recon.data.cameras import Cameras
+from recon.geometry.fused_tets import SignEntropy
 from recon.geometry.marching_tets import EmptySurfaceError, marching_tets
 from recon.geometry.tet_grid import TetGrid
 from recon.geometry.visual_hull import visual_hull_distance
@@ -40,6 +41,8 @@ class DMTet(nn.Module):
     edges: Tensor
     tet_edges: Tensor
     border: Tensor
+    reach: Tensor
+    floor: Tensor
 
     def __init__(self, grid: TetGrid, sdf: Tensor) -> None:
         super().__init__()
@@ -49,6 +52,10 @@ class DMTet(nn.Module):
         for name in ("vertices", "tets", "edges", "tet_edges", "border"):
             self.register_buffer(name, getattr(grid, name), persistent=False)
         self.cell_size = grid.cell_size
+        reach = torch.where(grid.border, 0.0, _REACH * grid.cell_size)
+        self.register_buffer("reach", reach[:, None].to(grid.vertices), persistent=False)
+        floor = torch.where(grid.border, _BORDER, -torch.inf)
+        self.register_buffer("floor", floor.to(grid.vertices), persistent=False)
         self.sdf = nn.Parameter(sdf.detach().to(grid.vertices).clone())
         self.deform = nn.Parameter(torch.zeros_like(grid.vertices))
 
@@ -98,8 +105,7 @@ class DMTet(nn.Module):
 
     def deformed_vertices(self) -> Tensor:
         """(V, 3) positions of the grid's vertices."""
-        reach = torch.where(self.border, 0.0, _REACH * self.cell_size)
-        return self.vertices + reach[:, None] * torch.tanh(self.deform)
+        return torch.addcmul(self.vertices, self.reach, torch.tanh(self.deform))
 
     def extract(self) -> tuple[Tensor, Tensor]:
         """The surface: vertices (N, 3), differentiable in both parameters, and faces (F, 3).
@@ -107,7 +113,7 @@ class DMTet(nn.Module):
         Closed and consistently oriented, for grid vertices on the cube's surface count as outside. Raises
         EmptySurfaceError where no distance is negative.
         """
-        sdf = torch.where(self.border, self.sdf.clamp(min=_BORDER), self.sdf)
+        sdf = self.sdf.clamp(min=self.floor)
         return marching_tets(self.deformed_vertices(), sdf, self.grid)
 
     def sign_regularizer(self) -> Tensor:
@@ -138,6 +144,13 @@ def sdf_sign_regularizer(sdf: Tensor, edges: Tensor) -> Tensor:
 
     sdf: (V,). edges: (E, 2). Returns a scalar, zero where no edge changes sign.
     """
+    if sdf.dtype == torch.float32:
+        return SignEntropy.apply(sdf, edges)
+    return defined_sign_regularizer(sdf, edges)
+
+
+def defined_sign_regularizer(sdf: Tensor, edges: Tensor) -> Tensor:
+    """`sdf_sign_regularizer` of any type, in torch operations."""
     positive = sdf > 0
     start, end = edges[:, 0], edges[:, 1]
     differ = (positive[start] != positive[end]).nonzero()[:, 0]

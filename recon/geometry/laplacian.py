@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from recon.geometry.fused_smoothness import LaplacianDifference, NormalConsistency
 from recon.geometry.mesh import face_normals
 
 
@@ -12,19 +13,23 @@ class UniformLaplacian:
     """The umbrella operator of a triangle mesh: each vertex's neighbors' mean minus the vertex.
 
     faces: (F, 3). vertex_count: V. Vertices without a face have the Laplacian 0.
+
+    Vertex i's neighbors are neighbors[first[i] : first[i + 1]].
     """
 
     def __init__(self, faces: Tensor, vertex_count: int) -> None:
         sides = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
         sides = sides[sides[:, 0] != sides[:, 1]]  # faces without area have such sides
         edges = torch.unique(sides.sort(dim=1).values, dim=0)
-        self._to = torch.cat([edges[:, 0], edges[:, 1]])
-        self._from = torch.cat([edges[:, 1], edges[:, 0]])
-        self._degree = torch.bincount(self._to, minlength=vertex_count)
+        to, order = torch.cat([edges[:, 0], edges[:, 1]]).sort(stable=True)
+        self._to = to
+        self.neighbors = torch.cat([edges[:, 1], edges[:, 0]])[order]
+        self._degree = torch.bincount(to, minlength=vertex_count)
+        self.first = torch.nn.functional.pad(self._degree.cumsum(0), (1, 0))
 
     def __call__(self, values: Tensor) -> Tensor:
         """(V, C) Laplacian of per-vertex `values` (V, C); linear and differentiable."""
-        sums = torch.zeros_like(values).index_add(0, self._to, values.index_select(0, self._from))
+        sums = torch.zeros_like(values).index_add(0, self._to, values.index_select(0, self.neighbors))
         degree = self._degree[:, None]
         return sums / degree.clamp(min=1) - values * (degree > 0)
 
@@ -36,25 +41,31 @@ def laplacian_difference(laplacian: UniformLaplacian, vertices: Tensor, start: T
     Zero for any rigid shift: it keeps the local shape of the first stage, not its place. The Laplacian is
     linear, so that of the displacement is all that is needed.
     """
+    if vertices.dtype == torch.float32:
+        return LaplacianDifference.apply(vertices, start, laplacian.first, laplacian.neighbors)
+    return defined_laplacian_difference(laplacian, vertices, start)
+
+
+def defined_laplacian_difference(laplacian: UniformLaplacian, vertices: Tensor, start: Tensor) -> Tensor:
+    """`laplacian_difference` of any type, in torch operations."""
     return laplacian(vertices - start).square().sum(dim=1).mean()
 
 
-def adjacent_faces(faces: Tensor) -> Tensor:
-    """(A, 2) pairs of faces that share an edge with exactly two faces."""
-    sides = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).sort(dim=1).values
-    owner = torch.arange(len(faces), device=faces.device).repeat(3)
-    _, inverse, counts = torch.unique(sides, dim=0, return_inverse=True, return_counts=True)
-    order = torch.argsort(inverse, stable=True)
-    first = (counts.cumsum(0) - counts)[counts == 2]
-    return torch.stack([owner[order[first]], owner[order[first + 1]]], dim=1)
-
-
-def normal_consistency(vertices: Tensor, faces: Tensor, pairs: Tensor) -> Tensor:
+def normal_consistency(vertices: Tensor, faces: Tensor, mates: Tensor) -> Tensor:
     """Mean of 1 - cos of the angle between adjacent faces; scalar, differentiable in `vertices` (V, 3).
 
-    faces: (F, 3). pairs: (A, 2) from `adjacent_faces`. Faces without area count as agreeing with neither
-    (cosine 0) and pass no gradient.
+    faces: (F, 3). mates: (F, 3) from `recon.render.edge_adjacency`; only edges of exactly two faces count.
+    Faces without area count as agreeing with neither (cosine 0) and pass no gradient.
     """
+    if vertices.dtype == torch.float32:
+        return NormalConsistency.apply(vertices, faces, mates)
+    return defined_normal_consistency(vertices, faces, mates)
+
+
+def defined_normal_consistency(vertices: Tensor, faces: Tensor, mates: Tensor) -> Tensor:
+    """`normal_consistency` of any type, in torch operations."""
+    half_edges, opposite = torch.arange(mates.numel(), device=mates.device), mates.reshape(-1).long()
+    once = opposite > half_edges
     normals = torch.nn.functional.normalize(face_normals(vertices, faces), dim=1, eps=1e-15)
-    cosine = (normals[pairs[:, 0]] * normals[pairs[:, 1]]).sum(dim=1)
-    return (1 - cosine).mean() if len(pairs) else 0.0 * vertices.sum()
+    cosine = (normals[half_edges[once] // 3] * normals[opposite[once] // 3]).sum(dim=1)
+    return (1 - cosine).sum() / max(len(cosine), 1)

@@ -11,15 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recon.geometry.fused_tets import CLOSEST, SMALLEST_DISTANCE, Crossings, mark_crossings
 from recon.geometry.tet_grid import TetGrid
 from usd_tools.errors import UserError
-
-# A surface vertex stays this share of the edge away from its ends. It keeps surface vertices of different
-# edges apart (a distance of exactly zero would put all those around a grid vertex in one place, and their
-# triangles would have no area).
-_CLOSEST = 1e-3
-# Distances are moved away from zero to at least this, which bounds the gradient of the crossing's place.
-_SMALLEST_DISTANCE = 1e-6
 
 
 class EmptySurfaceError(UserError):
@@ -37,17 +31,27 @@ def marching_tets(vertices: Tensor, sdf: Tensor, grid: TetGrid) -> tuple[Tensor,
     is shared by exactly two faces, save where the surface runs into the grid's border. The topology itself
     is not differentiable.
 
+    A surface vertex stays a small share of its edge away from the ends: a distance of exactly zero would put
+    all those around a grid vertex in one place, and their triangles would have no area.
+
     Raises EmptySurfaceError if no edge changes sign.
     """
+    if sdf.dtype != torch.float32:
+        return defined_marching_tets(vertices, sdf, grid)
+    triangles, counts = _tables(sdf.device)
+    totals, points, faces = mark_crossings(sdf, grid, counts)
+    if points == 0:
+        raise _no_surface(sdf)
+    return Crossings.apply(vertices, sdf, grid, totals, (points, faces), (triangles, counts))
+
+
+def defined_marching_tets(vertices: Tensor, sdf: Tensor, grid: TetGrid) -> tuple[Tensor, Tensor]:
+    """`marching_tets` of any type, in torch operations; its faces are in another order."""
     inside = sdf < 0
     crossed = inside[grid.edges[:, 0]] != inside[grid.edges[:, 1]]
     crossings = crossed.nonzero()[:, 0]
     if len(crossings) == 0:
-        where = "inside" if bool(inside[0]) else "outside"
-        raise EmptySurfaceError(
-            f"marching_tets: no surface, the signed distance calls all {len(sdf)} grid vertices {where}; "
-            "check the masks and the learning rate of the geometry, or start from another initialization"
-        )
+        raise _no_surface(sdf)
     mesh_vertices = _crossing_points(vertices, sdf, grid.edges[crossings])
 
     numbers = crossed.cumsum(0) - 1
@@ -60,6 +64,14 @@ def marching_tets(vertices: Tensor, sdf: Tensor, grid: TetGrid) -> tuple[Tensor,
         corners = triangles[code[active], : 3 * count].long()
         faces.append(edges.gather(1, corners).view(-1, 3))
     return mesh_vertices, torch.cat(faces)
+
+
+def _no_surface(sdf: Tensor) -> EmptySurfaceError:
+    where = "inside" if bool(sdf[0] < 0) else "outside"
+    return EmptySurfaceError(
+        f"marching_tets: no surface, the signed distance calls all {len(sdf)} grid vertices {where}; "
+        "check the masks and the learning rate of the geometry, or start from another initialization"
+    )
 
 
 def _codes(inside: Tensor, tets: Tensor) -> Tensor:
@@ -75,11 +87,11 @@ def _crossing_points(vertices: Tensor, sdf: Tensor, edges: Tensor) -> Tensor:
     start, end = vertices.index_select(0, ends).view(2, -1, 3).unbind(0)
     distance = sdf.index_select(0, ends)
     # Both nudges move the value and pass the gradient on, so that a vertex at the limit is not stuck there.
-    smallest = torch.where(distance < 0, -_SMALLEST_DISTANCE, _SMALLEST_DISTANCE)
-    nudged = torch.where(distance.abs() < _SMALLEST_DISTANCE, smallest, distance)
+    smallest = torch.where(distance < 0, -SMALLEST_DISTANCE, SMALLEST_DISTANCE)
+    nudged = torch.where(distance.abs() < SMALLEST_DISTANCE, smallest, distance)
     distance_start, distance_end = (distance + (nudged - distance).detach()).view(2, -1).unbind(0)
     share = distance_start / (distance_start - distance_end)
-    share = share + (share.clamp(_CLOSEST, 1 - _CLOSEST) - share).detach()
+    share = share + (share.clamp(CLOSEST, 1 - CLOSEST) - share).detach()
     return start + share[:, None] * (end - start)
 
 
@@ -87,7 +99,7 @@ def _crossing_points(vertices: Tensor, sdf: Tensor, edges: Tensor) -> Tensor:
 def _tables(device: torch.device) -> tuple[Tensor, Tensor]:
     """Triangles (16, 6), as rows of a tet's six edges, and their count (16,), per code of inside corners."""
     triangles, counts = build_tables()
-    return torch.from_numpy(triangles).to(device), torch.from_numpy(counts).to(device)
+    return torch.from_numpy(triangles).int().to(device), torch.from_numpy(counts).int().to(device)
 
 
 def build_tables() -> tuple[np.ndarray, np.ndarray]:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recon.geometry.fused_normals import SmoothNormals, fused_tangent_frames
 from usd_tools.obj import ObjMesh
 from usd_tools.tangents import TangentGroups
 from usd_tools.tangents import tangent_groups as _numpy_tangent_groups
@@ -113,6 +114,13 @@ def smooth_normals(vertices: Tensor, faces: Tensor) -> Tensor:
     Differentiable in `vertices` (V, 3). Vertices without a face of positive area get (0, 0, 1), with zero
     gradient.
     """
+    if vertices.dtype == torch.float32:
+        return SmoothNormals.apply(vertices, faces)
+    return defined_smooth_normals(vertices, faces)
+
+
+def defined_smooth_normals(vertices: Tensor, faces: Tensor) -> Tensor:
+    """`smooth_normals` of any type, in torch operations."""
     weighted = face_normals(vertices, faces)
     # One index_add over all corners: a triangle's cross product is twice its area times its normal.
     summed = torch.zeros_like(vertices).index_add(
@@ -137,6 +145,14 @@ def tangent_frames(mesh: Mesh, groups: MeshTangentGroups) -> Tensor:
     """
     if mesh.uvs is None or mesh.uv_faces is None or mesh.normals is None or mesh.normal_faces is None:
         raise ValueError("tangent_frames: expected a mesh with uvs and normals")
+    learnt = mesh.vertices.requires_grad or mesh.normals.requires_grad or mesh.uvs.requires_grad
+    if mesh.vertices.dtype == torch.float32 and not (learnt and torch.is_grad_enabled()):
+        return fused_tangent_frames(
+            (mesh.vertices, mesh.faces),
+            (mesh.uvs, mesh.uv_faces),
+            (mesh.normals, mesh.normal_faces),
+            (groups.corners, groups.signs, groups.weights, groups.first),
+        )
     corners = mesh.vertices[mesh.faces]
     normals = mesh.normals[mesh.normal_faces]
     uvs = mesh.uvs[mesh.uv_faces]

@@ -5,6 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from recon.render.identity_cache import IdentityCache
+from recon.render.warp_kernels.edges import link_half_edges, number_edges
+from recon.warp_runtime import launch
+
 BOUNDARY = -1
 NON_MANIFOLD = -2
 
@@ -16,22 +20,17 @@ def edge_mates(faces: Tensor) -> Tensor:
     3 f + k. Returns (F, 3) int32: that number for the face across the edge, whichever way round that face
     is wound; BOUNDARY where there is none, NON_MANIFOLD where three or more faces meet.
     """
-    flat = faces.reshape(-1)
-    mates = torch.full((flat.shape[0],), BOUNDARY, dtype=torch.int32, device=faces.device)
-    if flat.shape[0] == 0:
-        return mates.view(-1, 3)
-    start = faces.long()
-    end = start.roll(-1, dims=1)
-    # One sortable number per undirected edge.
-    key = (torch.minimum(start, end) * (start.max() + 1) + torch.maximum(start, end)).view(-1)
-    key, order = key.sort()
-    same_as_next = key[1:] == key[:-1]
-    edge = torch.zeros_like(order)
-    edge[1:] = (~same_as_next).long().cumsum(0)
-    count = torch.zeros_like(order).index_add_(0, edge, torch.ones_like(edge))[edge]
-    first = torch.ones_like(count, dtype=torch.bool)
-    first[1:] = ~same_as_next
-    neighbor = torch.where(first, order.roll(-1), order.roll(1))
-    found = torch.where(count == 2, neighbor, torch.where(count == 1, BOUNDARY, NON_MANIFOLD))
-    mates[order] = found.to(torch.int32)
-    return mates.view(-1, 3)
+    mates = torch.empty(faces.shape, dtype=torch.int32, device=faces.device)
+    keys = torch.empty(faces.numel(), dtype=torch.int64, device=faces.device)
+    launch(number_edges, len(keys), (faces.long(), keys), faces.device)
+    keys, order = keys.sort()
+    launch(link_half_edges, len(keys), (keys, order, mates.view(-1)), faces.device)
+    return mates
+
+
+_SHARED = IdentityCache(edge_mates)
+
+
+def mates_of(faces: Tensor) -> Tensor:
+    """`edge_mates(faces)`, remembered while the same tensor is asked for."""
+    return _SHARED.get(faces)

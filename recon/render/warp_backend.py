@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from recon.data.cameras import Cameras
-from recon.render.edge_adjacency import edge_mates
-from recon.render.identity_cache import IdentityCache
+from recon.render.edge_adjacency import mates_of
 from recon.render.interface import Raster
 from recon.render.triangle_bvh import TriangleBvh
 from recon.render.warp_antialias import Crossings, antialias, find_crossings
@@ -44,7 +43,6 @@ class WarpRasterizer:
     def __init__(self, device: torch.device | str) -> None:
         self.device = torch.device(device)
         self.bvh = TriangleBvh()
-        self._mates: IdentityCache[Tensor] = IdentityCache(edge_mates)
 
     def rasterize(self, vertices: Tensor, faces: Tensor, cameras: Cameras) -> Raster:
         total = len(cameras) * cameras.height * cameras.width
@@ -77,7 +75,7 @@ class WarpRasterizer:
                 visibility.distance,
                 raster.vertices,
                 visibility.faces,
-                self._mates.get(raster.faces),
+                mates_of(raster.faces),
                 raster.cameras,
             )
         return antialias(image, visibility.crossings, raster.vertices, raster.cameras)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from recon.geometry.laplacian import UniformLaplacian, adjacent_faces, laplacian_difference
+from recon.geometry.laplacian import UniformLaplacian, laplacian_difference
 from recon.light.environment import EnvironmentLight
 from recon.optimizers import LearntPart, ScheduledOptimizers
 from recon.render.render_views import Rendered
@@ -52,14 +52,13 @@ def fine_stage(scene: FineScene, light: EnvironmentLight, settings: FineSettings
     )
     start = scene.start.vertices
     laplacian = UniformLaplacian(scene.start.faces, len(start))
-    pairs = adjacent_faces(scene.start.faces)
 
     def regularize(rendered: Rendered, iteration: int) -> dict[str, Tensor]:
         terms = smoothness_terms(settings.smoothness, rendered, iteration)
         if scene.offsets.requires_grad:
             change = laplacian_difference(laplacian, rendered.mesh.vertices, start)
             terms["laplacian"] = settings.laplacian * change
-            terms |= normal_terms(rendered.mesh, settings.normal_smoothness, pairs)
+            terms |= normal_terms(rendered.mesh, settings.normal_smoothness)
         return terms | light_terms(light, settings.light_grey)
 
     return Stage("fine", settings.iterations, scene, optimizers, regularize, after_step=scene.maps.clamp_)

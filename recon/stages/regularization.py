@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from recon.geometry.laplacian import adjacent_faces, normal_consistency
+from recon.geometry.laplacian import normal_consistency
 from recon.geometry.mesh import Mesh
 from recon.light.environment import EnvironmentLight
 from recon.regularizers import grey_world, jittered_smoothness, ramp
+from recon.render.edge_adjacency import mates_of
 from recon.render.render_views import Rendered
 
 
@@ -52,15 +53,15 @@ def smoothness_terms(settings: SmoothnessSettings, rendered: Rendered, iteration
     }
 
 
-def normal_terms(mesh: Mesh, weight: float, pairs: Tensor | None = None) -> dict[str, Tensor]:
-    """Weighted difference of the normals of adjacent faces; `pairs` where the topology is fixed.
+def normal_terms(mesh: Mesh, weight: float) -> dict[str, Tensor]:
+    """Weighted difference of the normals of adjacent faces.
 
     What noise leaves in the surface blurs reflections, and a blurred reflection reads as roughness.
     """
     if weight == 0.0:
         return {}
-    pairs = adjacent_faces(mesh.faces) if pairs is None else pairs
-    return {"normal_smoothness": weight * normal_consistency(mesh.vertices, mesh.faces, pairs)}
+    consistency = normal_consistency(mesh.vertices, mesh.faces, mates_of(mesh.faces))
+    return {"normal_smoothness": weight * consistency}
 
 
 def light_terms(light: EnvironmentLight, grey_weight: float) -> dict[str, Tensor]:

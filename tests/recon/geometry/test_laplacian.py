@@ -9,11 +9,11 @@ import torch
 
 from recon.geometry.laplacian import (
     UniformLaplacian,
-    adjacent_faces,
     laplacian_difference,
     normal_consistency,
 )
 from recon.geometry.mesh import mesh_from_obj
+from recon.render.edge_adjacency import edge_mates
 from tests.shapes import uv_sphere
 
 # A square pyramid without its base: apex 4 over the corners 0 to 3.
@@ -61,22 +61,15 @@ def test_gradients():
     generator = torch.Generator().manual_seed(1)
     mesh = mesh_from_obj(uv_sphere(4, 5), dtype=torch.float64)
     laplacian = UniformLaplacian(mesh.faces, len(mesh.vertices))
-    pairs = adjacent_faces(mesh.faces)
+    mates = edge_mates(mesh.faces)
     moved = mesh.vertices + 0.1 * torch.randn(mesh.vertices.shape, generator=generator, dtype=torch.float64)
     moved.requires_grad_()
     for term in (
         lambda v: laplacian_difference(laplacian, v, mesh.vertices),
-        lambda v: normal_consistency(v, mesh.faces, pairs),
+        lambda v: normal_consistency(v, mesh.faces, mates),
     ):
         assert torch.autograd.gradcheck(term, moved)
         assert torch.autograd.grad(term(moved), moved)[0].abs().max() > 1e-4
-
-
-def test_adjacent_faces_of_closed_and_open_meshes():
-    faces = mesh_from_obj(uv_sphere(5, 7)).faces
-    assert len(adjacent_faces(faces)) == 3 * len(faces) // 2
-    found = {tuple(sorted(pair)) for pair in adjacent_faces(_FACES).tolist()}
-    assert found == {(0, 1), (1, 2), (2, 3), (0, 3)}
 
 
 def test_normal_consistency_of_a_fold():
@@ -86,14 +79,14 @@ def test_normal_consistency_of_a_fold():
         [[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, -math.cos(angle), math.sin(angle)]], dtype=torch.float64
     )
     faces = torch.tensor([[0, 1, 2], [1, 0, 3]])
-    pairs = adjacent_faces(faces)
-    assert normal_consistency(vertices, faces, pairs).item() == pytest.approx(1 - math.cos(angle))
+    mates = edge_mates(faces)
+    assert normal_consistency(vertices, faces, mates).item() == pytest.approx(1 - math.cos(angle))
     flat = torch.tensor([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, -1, 0]], dtype=torch.float64)
-    assert normal_consistency(flat, faces, pairs).item() == pytest.approx(0, abs=1e-15)
+    assert normal_consistency(flat, faces, mates).item() == pytest.approx(0, abs=1e-15)
 
 
 def test_faces_without_area_pass_no_gradient():
     vertices = torch.tensor([[0.0, 0, 0], [1, 0, 0], [2, 0, 0], [0, 1, 0]], requires_grad=True)
     faces = torch.tensor([[0, 1, 2], [1, 0, 3]])
-    (gradient,) = torch.autograd.grad(normal_consistency(vertices, faces, adjacent_faces(faces)), vertices)
+    (gradient,) = torch.autograd.grad(normal_consistency(vertices, faces, edge_mates(faces)), vertices)
     assert torch.isfinite(gradient).all()

@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from recon.geometry.laplacian import adjacent_faces, normal_consistency
+from recon.geometry.laplacian import normal_consistency
 from recon.regularizers import sdf_weight
+from recon.render.edge_adjacency import edge_mates
 from recon.stages.coarse import CoarseSettings, coarse_stage
 from recon.stages.run_stage import run_stage
 from tests.recon.stages.scenes import (
@@ -112,13 +113,13 @@ def test_normal_smoothness_pulls_a_rough_surface_smooth():
     assert "normal_smoothness" not in coarse_stage(scene, known_light(), plain).regularize(rendered, 0)
     term = coarse_stage(scene, known_light(), weighted).regularize(rendered, 0)["normal_smoothness"]
     mesh = rendered.mesh
-    pairs = adjacent_faces(mesh.faces)
-    torch.testing.assert_close(term, 0.5 * normal_consistency(mesh.vertices, mesh.faces, pairs))
+    mates = edge_mates(mesh.faces)
+    torch.testing.assert_close(term, 0.5 * normal_consistency(mesh.vertices, mesh.faces, mates))
     term.backward()
     with torch.no_grad():
         scene.geometry.sdf -= 0.05 * scene.geometry.sdf.grad / scene.geometry.sdf.grad.abs().max()
         mesh = scene.mesh()
-        smoother = normal_consistency(mesh.vertices, mesh.faces, adjacent_faces(mesh.faces))
+        smoother = normal_consistency(mesh.vertices, mesh.faces, edge_mates(mesh.faces))
     assert float(smoother) < float(term.detach()) / 0.5
 
 

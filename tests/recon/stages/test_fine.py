@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from recon.geometry.laplacian import UniformLaplacian, adjacent_faces, normal_consistency
+from recon.geometry.laplacian import UniformLaplacian, normal_consistency
 from recon.geometry.mesh import Mesh, mesh_from_obj, smooth_normals
+from recon.render.edge_adjacency import edge_mates
 from recon.stages.fine import FineSettings, fine_stage
 from recon.stages.fine_scene import FineScene
 from recon.stages.run_stage import run_stage
@@ -208,6 +209,6 @@ def test_normal_smoothness_of_a_movable_mesh():
         scene.offsets += 0.01 * torch.randn(scene.offsets.shape, generator=torch.Generator().manual_seed(3))
         mesh = scene.mesh()
         terms = stage.regularize(problem.render(scene, torch.tensor([0])), 0)
-    expected = 2.0 * normal_consistency(mesh.vertices, mesh.faces, adjacent_faces(mesh.faces))
+    expected = 2.0 * normal_consistency(mesh.vertices, mesh.faces, edge_mates(mesh.faces))
     torch.testing.assert_close(terms["normal_smoothness"], expected)
     assert float(expected) > 0.0
