@@ -28,6 +28,9 @@ def picture(folder, name, seed, gray=False, color=True, width=SIZE):
     values = 0.5 + 0.4 * np.cos(np.stack(waves, axis=-1))
     if gray:
         values[..., :3] = values[..., :1]
+    if name == "bent":  # mostly upright
+        values[..., :2] = 0.5 + 0.25 * (values[..., :2] - 0.5)
+        values[..., 2] = 1
     values[..., 3] = 1
     image = bpy.data.images.new(name, width, SIZE)
     image.colorspace_settings.name = "sRGB" if color else "Non-Color"
