@@ -3,6 +3,7 @@
 import colorsys
 import json
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -412,6 +413,15 @@ def test_broken_documents_are_warned_about_and_bring_nothing(tmp_path, caplog, t
     assert re.search(message, caplog.text), caplog.text
     with pytest.raises(UserError, match="no material"):
         read_look(find_mesh(stage), 1)
+
+
+def test_without_the_materialx_package_the_remedy_is_told(tmp_path, caplog, monkeypatch):
+    write_picture(tmp_path)
+    path = write_stage(tmp_path, document(PASSED))
+    monkeypatch.setitem(sys.modules, "MaterialX", None)  # makes the import fail
+    with pytest.raises(UserError, match="no material"):
+        read_look(find_mesh(stage := open_stage(path)), 1)
+    assert "pip install MaterialX" in caplog.text and stage
 
 
 def test_composition_by_payload_variant_and_instance(tmp_path):
