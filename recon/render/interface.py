@@ -7,8 +7,10 @@ of it: it is written once, over the covered pixels that a `Raster` lists.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 from recon.data.cameras import Cameras
@@ -36,7 +38,7 @@ class Raster:
     barycentrics: Tensor
     native: Any = field(default=None, repr=False)
 
-    @property
+    @cached_property
     def views(self) -> Tensor:
         """(P,) int64, the view each covered pixel belongs to."""
         return self.pixels // (self.cameras.height * self.cameras.width)
@@ -44,8 +46,25 @@ class Raster:
     def scatter(self, values: Tensor) -> Tensor:
         """Puts per-pixel `values` (P, C) into zero images (B, height, width, C); differentiable."""
         batch, height, width = len(self.cameras), self.cameras.height, self.cameras.width
-        image = values.new_zeros(batch * height * width, values.shape[1])
-        return image.index_put((self.pixels,), values).view(batch, height, width, -1)
+        image = _Scatter.apply(values, self.pixels, batch * height * width)
+        return image.view(batch, height, width, values.shape[1])
+
+
+class _Scatter(torch.autograd.Function):
+    """`values` (P, C) as the rows `index` (P,), each once, of zeros (N, C).
+
+    Torch's own functions copy the zeros first, to keep them, and look for repeated rows on the way back.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, index: Tensor, count: int) -> Tensor:
+        ctx.save_for_backward(index)
+        return values.new_zeros(count, values.shape[1]).index_copy_(0, index, values.detach())
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        (index,) = ctx.saved_tensors
+        return gradient.index_select(0, index), None, None
 
 
 class Rasterizer(Protocol):

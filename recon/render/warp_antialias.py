@@ -36,17 +36,16 @@ _MAX_STEPS = 64
 
 @dataclass(frozen=True)
 class Crossings:
-    """K places where a silhouette edge crosses between two neighbouring pixels' centres.
+    """Where silhouette edges cross between the P covered pixels' centres and their neighbours'.
 
-    pixels: (K,) int64, the flat index of the nearer surface's pixel. directions: (K,) int64, its neighbour:
-    0 right, 1 left, 2 down, 3 up. edges: (K, 2) int32 vertices. positions: (K,) in 0..1 from the pixel's
-    centre to its neighbour's.
+    pixels: (P,) int64, flat indices. positions: (P, 4) in 0..1 from the pixel's centre to that of its
+    neighbour to the right, left, below and above; negative where no silhouette of the pixel's own surface,
+    being the nearer one, crosses. edges: (P, 4, 2) int32, the vertices of the edges that do.
     """
 
     pixels: Tensor
-    directions: Tensor
-    edges: Tensor
     positions: Tensor
+    edges: Tensor
 
 
 def find_crossings(
@@ -65,70 +64,50 @@ def find_crossings(
     surface = (pixels, face_map, distance, vertices.detach().contiguous(), faces, mates)
     inputs = (*surface, *camera_inputs(cameras), _NEAR, _MAX_STEPS, positions, edges)
     launch(silhouette_kernels.find_crossings, count, inputs, device)
-    item, direction = torch.nonzero(positions >= 0, as_tuple=True)
-    return Crossings(pixels[item], direction, edges[item, direction], positions[item, direction])
+    return Crossings(pixels, positions, edges)
 
 
 def antialias(image: Tensor, crossings: Crossings, vertices: Tensor, cameras: Cameras) -> Tensor:
     """Blends `image` (B, H, W, C) at the crossings. Differentiable in `image` and `vertices`."""
-    flat = image.contiguous().view(-1, image.shape[-1])
-    steps = torch.tensor([1, -1, cameras.width, -cameras.width], device=image.device)
-    positions = CrossingPositions.apply(vertices, crossings, cameras)
-    neighbors = crossings.pixels + steps[crossings.directions]
-    # Past the midpoint the nearer surface covers part of its neighbour; before it, the reverse.
-    reaches_over = crossings.positions > 0.5
-    targets = torch.where(reaches_over, neighbors, crossings.pixels)
-    others = torch.where(reaches_over, crossings.pixels, neighbors)
-    weights = (positions - 0.5).abs()
-    # A pair of the other kind takes part with weight zero: cheaper than compacting, which waits for the GPU.
-    horizontal = (crossings.directions < 2).to(weights.dtype)
-    for share in (horizontal, 1.0 - horizontal):
-        flat = BlendPairs.apply(flat, weights * share, targets, others)
-    return flat.view(image.shape)
+    return _Antialias.apply(image, vertices, crossings, cameras)
 
 
-class CrossingPositions(torch.autograd.Function):
-    """(K,) positions of the crossings, differentiable with respect to `vertices`."""
+class _Antialias(torch.autograd.Function):
+    """Both passes. Crossings are not compacted, which would wait for the GPU: most pixels do nothing."""
 
     @staticmethod
-    def forward(ctx: Any, vertices: Tensor, crossings: Crossings, cameras: Cameras) -> Tensor:
-        ctx.save_for_backward(vertices.detach().contiguous())
+    def forward(ctx: Any, image: Tensor, vertices: Tensor, crossings: Crossings, cameras: Cameras) -> Tensor:
+        image = image.detach().contiguous()
+        passes = [image.view(-1, image.shape[-1])]
+        for axis in range(2):
+            blended = passes[-1].clone()
+            where = (crossings.pixels, crossings.positions, axis, cameras.width)
+            count = len(crossings.pixels)
+            launch(
+                blending_kernels.blend_pairs,
+                count,
+                (*where, passes[-1], blended),
+                image.device,
+                parallel=False,
+            )
+            passes.append(blended)
+        ctx.save_for_backward(vertices.detach().contiguous(), *passes[:2])
         ctx.crossings, ctx.cameras = crossings, cameras
-        return crossings.positions.clone()
+        return passes[-1].view(image.shape)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        (vertices,) = ctx.saved_tensors
-        crossings = ctx.crossings
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        vertices, *passes = ctx.saved_tensors
+        crossings: Crossings = ctx.crossings
         vertex_gradient = torch.zeros_like(vertices)
-        where = (crossings.pixels, crossings.directions, crossings.edges)
-        inputs = (*where, vertices, *camera_inputs(ctx.cameras), gradient.contiguous(), vertex_gradient)
-        kernel = silhouette_kernels.crossing_adjoint
-        launch(kernel, crossings.pixels.shape[0], inputs, vertices.device, parallel=False)
-        return vertex_gradient, None, None
-
-
-class BlendPairs(torch.autograd.Function):
-    """`image` (N, C) with each target pixel moved by `weights` towards its other pixel."""
-
-    @staticmethod
-    def forward(ctx: Any, image: Tensor, weights: Tensor, targets: Tensor, others: Tensor) -> Tensor:
-        image, weights = image.detach(), weights.detach().contiguous()
-        blended = image.clone()
-        inputs = (targets, others, weights, image, blended)
-        launch(blending_kernels.blend_pairs, targets.shape[0], inputs, image.device, parallel=False)
-        ctx.save_for_backward(image, weights, targets, others)
-        return blended
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        image, weights, targets, others = ctx.saved_tensors
-        gradient = gradient.contiguous()
-        image_gradient = gradient.clone()
-        weight_gradient = torch.empty_like(weights)
-        inputs = (targets, others, weights, image, gradient, image_gradient, weight_gradient)
-        kernel = blending_kernels.blend_pairs_adjoint
-        launch(kernel, targets.shape[0], inputs, image.device, parallel=False)
-        return image_gradient, weight_gradient, None, None
+        gradient = upstream.contiguous().view(passes[0].shape)
+        found = (crossings.pixels, crossings.positions, crossings.edges)
+        for axis in (1, 0):
+            image_gradient = gradient.clone()
+            scene = (axis, vertices, *camera_inputs(ctx.cameras), passes[axis])
+            inputs = (*found, *scene, gradient, image_gradient, vertex_gradient)
+            kernel = blending_kernels.blend_pairs_adjoint
+            launch(kernel, len(crossings.pixels), inputs, vertices.device, parallel=False)
+            gradient = image_gradient
+        return gradient.view(upstream.shape), vertex_gradient, None, None

@@ -46,16 +46,17 @@ class WarpRasterizer:
 
     def rasterize(self, vertices: Tensor, faces: Tensor, cameras: Cameras) -> Raster:
         total = len(cameras) * cameras.height * cameras.width
-        face_map = torch.full((total,), -1, dtype=torch.int32, device=self.device)
-        distance = torch.zeros(total, device=self.device)
+        face_map = torch.empty(total, dtype=torch.int32, device=self.device)
+        distance = torch.empty(total, device=self.device)
         if faces.shape[0] > 0:
             mesh = self.bvh.update(vertices, faces)
             inputs = (mesh, *camera_inputs(cameras), face_map, distance)
             launch(trace_pixels, total, inputs, self.device)
+        else:
+            face_map.fill_(-1)
         pixels = torch.nonzero(face_map >= 0)[:, 0]
-        triangles = face_map[pixels].long()
         faces_int32 = self.bvh.faces_int32(faces)
-        barycentrics = SolveBarycentrics.apply(vertices, faces_int32, pixels, triangles, cameras)
+        barycentrics, triangles = SolveBarycentrics.apply(vertices, faces_int32, pixels, face_map, cameras)
         native = _Visibility(face_map, distance, faces_int32)
         return Raster(cameras, faces, vertices, pixels, triangles, barycentrics, native)
 

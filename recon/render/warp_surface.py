@@ -24,23 +24,27 @@ def camera_inputs(cameras: Cameras) -> tuple[Tensor, Tensor, Tensor, int, int]:
 
 
 class SolveBarycentrics(torch.autograd.Function):
-    """(P, 3) barycentrics of `triangles` at `pixels`; differentiable with respect to `vertices`."""
+    """(P, 3) barycentrics at `pixels`, differentiable with respect to `vertices`, and (P,) int64 triangles.
+
+    face_map: (B * H * W,) int32, the triangle that each pixel shows.
+    """
 
     @staticmethod
     def forward(
-        ctx: Any, vertices: Tensor, faces: Tensor, pixels: Tensor, triangles: Tensor, cameras: Cameras
-    ) -> Tensor:
+        ctx: Any, vertices: Tensor, faces: Tensor, pixels: Tensor, face_map: Tensor, cameras: Cameras
+    ) -> tuple[Tensor, Tensor]:
         vertices = vertices.detach().contiguous()
-        result = vertices.new_empty(pixels.shape[0], 3)
-        inputs = (pixels, triangles, vertices, faces, *camera_inputs(cameras), result)
+        result, triangles = vertices.new_empty(pixels.shape[0], 3), torch.empty_like(pixels)
+        inputs = (pixels, face_map, vertices, faces, *camera_inputs(cameras), result, triangles)
         launch(barycentric_kernels.solve_barycentrics, pixels.shape[0], inputs, vertices.device)
         ctx.save_for_backward(vertices, faces, pixels, triangles, result)
         ctx.cameras = cameras
-        return result
+        ctx.mark_non_differentiable(triangles)
+        return result, triangles
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, gradient: Tensor, _: Any) -> tuple[Tensor | None, ...]:
         vertices, faces, pixels, triangles, result = ctx.saved_tensors
         vertex_gradient = torch.zeros_like(vertices)
         inputs = (pixels, triangles, vertices, faces, *camera_inputs(ctx.cameras), result.detach())

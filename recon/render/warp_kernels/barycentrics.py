@@ -35,7 +35,7 @@ def reciprocal_gradients(direction: wp.vec3, e1: wp.vec3, e2: wp.vec3) -> tuple[
 def solve_barycentrics(
     start: int,
     pixels: wp.array[wp.int64],
-    triangles: wp.array[wp.int64],
+    face_map: wp.array[int],
     vertices: wp.array[wp.vec3],
     faces: wp.array2d[int],
     poses: wp.array[wp.mat44],
@@ -44,15 +44,17 @@ def solve_barycentrics(
     height: int,
     width: int,
     barycentrics: wp.array[wp.vec3],
+    triangles: wp.array[wp.int64],
 ) -> None:
-    """Barycentrics, kept inside the triangle; an edge-on triangle gets its corner 0."""
+    """Triangles, and barycentrics kept inside them; an edge-on triangle gets its corner 0."""
     i = start + wp.tid()
     pixel = int(pixels[i])
     view = pixel // (height * width)
     row = pixel // width - view * height
     pose = poses[view]
     direction = wp.normalize(pixel_direction(pose, focals[view], principals[view], pixel % width, row))
-    face = int(triangles[i])
+    face = face_map[pixel]
+    triangles[i] = wp.int64(face)
     v0 = vertices[faces[face, 0]]
     g1, g2 = reciprocal_gradients(direction, vertices[faces[face, 1]] - v0, vertices[faces[face, 2]] - v0)
     offset = camera_origin(pose) - v0

@@ -209,33 +209,23 @@ def find_crossings(
         edges[i, direction] = wp.vec2i(from_vertex, to_vertex)
 
 
-@wp.kernel
+@wp.func
 def crossing_adjoint(
-    start: int,
-    pixels: wp.array[wp.int64],
-    directions: wp.array[wp.int64],
-    edges: wp.array[wp.vec2i],
     vertices: wp.array[wp.vec3],
-    poses: wp.array[wp.mat44],
-    focals: wp.array[wp.vec2],
-    principals: wp.array[wp.vec2],
-    height: int,
-    width: int,
-    gradient: wp.array[float],
+    from_vertex: int,
+    to_vertex: int,
+    pose: wp.mat44,
+    focal: wp.vec2,
+    principal: wp.vec2,
+    column: int,
+    row: int,
+    direction: int,
+    gradient: float,
     vertex_gradient: wp.array[wp.vec3],
 ) -> None:
     """With p, q the edge's ends and s = -p.y / (q.y - p.y), the crossing is x = p.x + s (q.x - p.x)."""
-    i = start + wp.tid()
-    pixel = int(pixels[i])
-    direction = int(directions[i])
-    view = pixel // (height * width)
-    row = pixel // width - view * height
-    column = pixel % width
-    pose = poses[view]
-    focal = focals[view]
-    principal = principals[view]
-    first = to_camera(pose, vertices[edges[i][0]])
-    second = to_camera(pose, vertices[edges[i][1]])
+    first = to_camera(pose, vertices[from_vertex])
+    second = to_camera(pose, vertices[to_vertex])
     p = corner_in_pair(first, focal, principal, column, row, direction)
     q = corner_in_pair(second, focal, principal, column, row, direction)
     s = -p[1] / (q[1] - p[1])
@@ -245,8 +235,6 @@ def crossing_adjoint(
     on_pixel = wp.vec2(sign, -slope)
     if direction >= 2:
         on_pixel = wp.vec2(-slope, sign)
-    on_pixel = on_pixel * gradient[i]
-    first_gradient = to_pixel_adjoint(pose, focal, first, on_pixel * (1.0 - s))
-    second_gradient = to_pixel_adjoint(pose, focal, second, on_pixel * s)
-    wp.atomic_add(vertex_gradient, edges[i][0], first_gradient)
-    wp.atomic_add(vertex_gradient, edges[i][1], second_gradient)
+    on_pixel = on_pixel * gradient
+    wp.atomic_add(vertex_gradient, from_vertex, to_pixel_adjoint(pose, focal, first, on_pixel * (1.0 - s)))
+    wp.atomic_add(vertex_gradient, to_vertex, to_pixel_adjoint(pose, focal, second, on_pixel * s))

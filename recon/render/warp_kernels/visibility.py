@@ -21,7 +21,7 @@ def trace_pixels(
     face_map: wp.array[int],
     distance: wp.array[float],
 ) -> None:
-    """face_map: triangle per pixel, -1 for background. distance: along the ray, written where covered."""
+    """face_map: triangle per pixel, -1 for background. distance: along the ray, 0 for background."""
     pixel = start + wp.tid()
     view = pixel // (height * width)
     row = pixel // width - view * height
@@ -30,7 +30,9 @@ def trace_pixels(
     direction = wp.normalize(pixel_direction(pose, focals[view], principals[view], column, row))
     hit = wp.mesh_query_ray(mesh, camera_origin(pose), direction, 1.0e30)
     face = -1
+    depth = float(0.0)  # noqa: UP018 - a literal would be a constant to Warp
     if hit.result:
         face = hit.face
-        distance[pixel] = hit.t
+        depth = hit.t
     face_map[pixel] = face
+    distance[pixel] = depth

@@ -170,9 +170,11 @@ def test_degenerate_and_edge_on_triangles_give_finite_values_and_gradients(
 def test_barycentrics_of_an_edge_on_triangle_are_finite() -> None:
     # A tracer may report such a hit or not; the solver has to cope with it either way.
     vertices = torch.tensor([[-0.5, 0.0, 1.0], [0.5, 0.0, 1.0], [0.0, 0.0, -1.0]], requires_grad=True)
-    faces, triangle = torch.tensor([[0, 1, 2]], dtype=torch.int32), torch.tensor([0])
+    faces, face_map = torch.tensor([[0, 1, 2]], dtype=torch.int32), torch.full((31 * 31,), -1).int()
     center = torch.tensor([15 * 31 + 15])
-    weights = SolveBarycentrics.apply(vertices, faces, center, triangle, front_camera(31, 31))
+    face_map[center] = 0
+    weights, triangle = SolveBarycentrics.apply(vertices, faces, center, face_map, front_camera(31, 31))
+    assert triangle.tolist() == [0]
     (weights * torch.tensor([1.0, 2.0, 3.0])).sum().backward()
     assert weights.isfinite().all() and weights.sum() == 1
     assert vertices.grad is not None and vertices.grad.isfinite().all()
@@ -280,3 +282,19 @@ def test_footprint_equals_finite_differences_of_uv_over_pixels(rasterizer: WarpR
         error = (footprint[:, :, axis] - expected).abs().amax(dim=1)
         assert (error <= 1e-3 * (expected.abs().amax(dim=1) + 1e-2)).all()
     assert footprint.abs().max() > 0.01
+
+
+def test_scattered_values_lie_at_their_pixels_and_give_their_gradient(rasterizer: WarpRasterizer) -> None:
+    vertices, faces = sphere(6, 8)
+    raster = rasterizer.rasterize(vertices, faces, orbit_cameras(2, 15, 12))
+    values = random_like((len(raster.pixels), 2), seed=1).requires_grad_()
+    image = raster.scatter(values)
+    assert image.shape == (2, 12, 15, 2) and 0 < len(values) < 2 * 12 * 15
+    expected = torch.zeros(2 * 12 * 15, 2)
+    for row, pixel in enumerate(raster.pixels.tolist()):
+        expected[pixel] = values[row].detach()
+    assert torch.equal(image.view(-1, 2), expected)
+    upstream = random_like((2, 12, 15, 2), seed=2)
+    image.backward(upstream)
+    assert values.grad is not None
+    assert torch.equal(values.grad, upstream.view(-1, 2)[raster.pixels])
