@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import torch
@@ -12,13 +13,16 @@ from recon.config import EncoderSettings as ConfiguredEncoder
 from recon.data.dataset import load_probe
 from recon.data.views import Views
 from recon.geometry.dmtet import DMTet
+from recon.geometry.grid_box import GridBox, cube
 from recon.geometry.mesh import Mesh
-from recon.geometry.tet_grid import build_tet_grid
+from recon.geometry.tet_grid import tet_grid_over
+from recon.geometry.visual_hull import fit_to_hull
 from recon.light.environment import EnvironmentLight
 from recon.light.fg_table import fg_table
 from recon.losses import CompositeLoss
 from recon.material.channels import Channels, ChannelSettings
 from recon.material.field import EncoderSettings, JointField, MaterialField, SplitField
+from recon.material.hash_grid import as_fine_as_pixels
 from recon.material.texture_maps import TextureMaps, initial_maps
 from recon.mesh_views import ReferenceMesh
 from recon.objectives import JointObjective, Objective, SplitObjective
@@ -31,6 +35,8 @@ from recon.stages.fine_scene import FineScene
 from recon.stages.regularization import SmoothnessSettings
 from recon.stages.run_stage import TrainingSetup
 from recon.workers import Workers
+
+_LOG = logging.getLogger(__name__)
 
 # The visual hull changes little with more silhouettes; views that are rendered on the fly are thousands.
 _HULL_VIEWS = 100
@@ -108,34 +114,56 @@ def make_setup(
 
 
 def make_coarse_scene(
-    config: Config, views: Views, device: torch.device, networks: str = "warp"
+    config: Config,
+    views: Views,
+    device: torch.device,
+    networks: str = "warp",
+    box: GridBox | None = None,
 ) -> CoarseScene:
-    """A DMTet surface started as `geometry.init` says, with an untrained material field around it."""
-    geometry, half_extent = config.geometry, config.geometry.half_extent
-    grid = build_tet_grid(geometry.grid, half_extent)
+    """A DMTet surface started as `geometry.init` says, with an untrained material field in the grid's box.
+
+    box: the grid's, where a run is resumed; None: the cube of `geometry.half_extent`, or a box around the
+    hull as `geometry.fit` says.
+    """
+    geometry = config.geometry
+    whole = cube(geometry.grid, geometry.half_extent)
     if geometry.init == "hull":
         some = torch.linspace(0, len(views) - 1, min(len(views), _HULL_VIEWS)).round().long()
         seen = views.select(some.to(device))
-        tetrahedra = DMTet.hull(grid, seen.images[..., 3].cpu(), seen.cameras.to("cpu"))
-    elif geometry.init == "sphere":
-        tetrahedra = DMTet.sphere(grid, _START_SPHERE * half_extent)
+        masks, cameras = seen.images[..., 3].cpu(), seen.cameras.to("cpu")
+        if box is None:
+            box = fit_to_hull(whole, masks, cameras) if geometry.fit else whole
+        tetrahedra = DMTet.hull(tet_grid_over(box), masks, cameras)
     else:
-        tetrahedra = DMTet.random(grid, config.seed)
-    bounds = torch.tensor([[-half_extent] * 3, [half_extent] * 3])
-    return CoarseScene(tetrahedra, make_field(config, bounds, networks)).to(device)
+        box = box or whole
+        if geometry.init == "sphere":
+            tetrahedra = DMTet.sphere(tet_grid_over(box), _START_SPHERE * geometry.half_extent)
+        else:
+            tetrahedra = DMTet.random(tet_grid_over(box), config.seed)
+    _LOG.info("tetrahedral grid: %d x %d x %d cells of %.3g", *box.cells, box.cell_size)
+    bounds = box.bounds()
+    pixel = float(views.cameras.to("cpu").pixel_sizes(bounds.mean(dim=0)).median())
+    return CoarseScene(tetrahedra, make_field(config, bounds, pixel, networks)).to(device)
 
 
-def make_field(config: Config, bounds: torch.Tensor, networks: str = "warp") -> MaterialField:
-    """The split or the joint material field over `bounds` (2, 3); networks: as in `recon.backend.Backend`."""
+def make_field(config: Config, bounds: torch.Tensor, pixel: float, networks: str = "warp") -> MaterialField:
+    """The split or the joint material field over `bounds` (2, 3).
+
+    pixel: edge length of a training pixel at the object, which the hash grids are as fine as where no
+    `hash_finest` is set. networks: as in `recon.backend.Backend`.
+    """
     material = config.material
+    fine = as_fine_as_pixels(float((bounds[1] - bounds[0]).max()), pixel)
     generator = torch.Generator().manual_seed(config.seed)
     learnt = {"learn_normal": material.normal, "learn_occlusion": material.occlusion}
     make_network = network_factory(networks, material.mixed_precision)
     channels = channel_settings(config)
     if material.model == "joint":
-        encoder = _encoder(material.encoder())
+        encoder = _encoder(material.encoder(), fine)
+        _LOG.info("hash grid: up to %d cells along a side", encoder.finest)
         return JointField(bounds, encoder, channels, **learnt, generator=generator, make_network=make_network)
-    encoder_a, encoder_b = _encoder(material.encoder("a")), _encoder(material.encoder("b"))
+    encoder_a, encoder_b = _encoder(material.encoder("a"), fine), _encoder(material.encoder("b"), fine)
+    _LOG.info("hash grids: up to %d (A) and %d (B) cells along a side", encoder_a.finest, encoder_b.finest)
     return SplitField(
         bounds, encoder_a, encoder_b, channels, **learnt, generator=generator, make_network=make_network
     )
@@ -207,13 +235,14 @@ def _smoothness(config: Config, jitter: float) -> SmoothnessSettings:
     )
 
 
-def _encoder(sizes: ConfiguredEncoder) -> EncoderSettings:
+def _encoder(sizes: ConfiguredEncoder, fine: int) -> EncoderSettings:
+    """fine: the finest resolution where none is set."""
     return EncoderSettings(
         levels=sizes.hash_levels,
         features=sizes.hash_features,
         table_log2=sizes.hash_table_log2,
         base=sizes.hash_base,
-        finest=sizes.hash_finest,
+        finest=max(fine, sizes.hash_base) if sizes.hash_finest is None else sizes.hash_finest,
         width=sizes.mlp_width,
         depth=sizes.mlp_layers,
     )

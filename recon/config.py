@@ -63,6 +63,7 @@ class TrainConfig:
 class GeometryConfig:
     grid: int = _field(64, minimum=4, maximum=512)
     half_extent: float = _field(1.0, above=0.0)
+    fit: bool = True
     mesh: str | None = None
     init: str = _field("hull", choices=("hull", "random", "sphere"))
     learning_rate_scale: float = _field(1.0, minimum=0.0)
@@ -79,7 +80,7 @@ class EncoderSettings:
     hash_features: int
     hash_table_log2: int
     hash_base: int
-    hash_finest: int
+    hash_finest: int | None
     mlp_width: int
     mlp_layers: int
 
@@ -105,7 +106,7 @@ class MaterialConfig:
     hash_features: int = _field(2, choices=(1, 2, 4, 8))
     hash_table_log2: int = _field(19, minimum=4, maximum=24)
     hash_base: int = _field(16, minimum=2)
-    hash_finest: int = _field(4096, minimum=2)
+    hash_finest: int | None = _field(None, minimum=2)
     mlp_width: int = _field(32, minimum=1)
     mlp_layers: int = _field(2, minimum=1)
     mixed_precision: bool = False
@@ -396,7 +397,7 @@ def _contradictions(config: Config) -> list[str]:
     material = config.material
     for branch in (None, "a", "b"):
         sizes = material.encoder(branch)
-        if sizes.hash_finest < sizes.hash_base:
+        if sizes.hash_finest is not None and sizes.hash_finest < sizes.hash_base:
             where = "material" if branch is None else f"material.{branch}"
             problems.append(
                 f"{where}.hash_finest: expected at least {where}.hash_base ({sizes.hash_base}), "

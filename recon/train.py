@@ -35,6 +35,7 @@ from recon.data.dataset import load_views
 from recon.data.views import Views
 from recon.determinism import deterministic_on_cpu
 from recon.export import export_asset
+from recon.geometry.grid_box import GridBox
 from recon.geometry.known_mesh import load_known_mesh
 from recon.geometry.mesh import Mesh
 from recon.geometry.unwrap import unwrap
@@ -134,9 +135,10 @@ class Training:
 
     def _learn_coarse(self, setup: TrainingSetup, found: Checkpoint | None) -> CoarseScene:
         with self.record.stage("start"):
-            scene = make_coarse_scene(self.config, setup.views, self.device, self.backend.networks)
+            saved = None if found is None else GridBox.from_tensors(found.tensors("start"))
+            scene = make_coarse_scene(self.config, setup.views, self.device, self.backend.networks, saved)
         stage = coarse_stage(scene, setup.light, coarse_settings(self.config))
-        self._learn(stage, scene, setup, found, {})
+        self._learn(stage, scene, setup, found, scene.start_tensors())
         return scene
 
     def _unwrap_and_bake(self, coarse: CoarseScene) -> FineScene:

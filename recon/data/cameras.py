@@ -88,6 +88,13 @@ class Cameras:
         ratio = torch.stack([local[..., 0], -local[..., 1]], dim=-1) / depth[..., None]
         return ratio * self.focal[:, None] + self.principal[:, None], depth
 
+    def pixel_sizes(self, point: Tensor) -> Tensor:
+        """(B,) edge length of a pixel as far away as `point` (3,) is, in the cameras' unit of length.
+
+        Where a pixel is not square, the shorter edge.
+        """
+        return (self.origins - point).norm(dim=1) / self.focal.amax(dim=1)
+
     def pixel_rays(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Origins and unit directions, each (P, 3), of the rays through the centres of `pixels`.
 

@@ -18,7 +18,7 @@ from recon.geometry.visual_hull import visual_hull_distance
 _REACH = 0.24
 # Cells per unit of the stored distance.
 _UNIT = 2.0
-# Least stored distance on the cube's surface: the surface closes before it reaches the border.
+# Least stored distance on the grid's border: the surface closes before it reaches the border.
 _BORDER = 0.05
 
 
@@ -48,9 +48,10 @@ class DMTet(nn.Module):
         super().__init__()
         if sdf.shape != grid.vertices.shape[:1]:
             raise ValueError(f"sdf: expected {len(grid.vertices)} distances, got shape {tuple(sdf.shape)}")
-        # The grid is a function of the resolution: checkpoints need not hold it.
+        # The grid is a function of its box: checkpoints need not hold it.
         for name in ("vertices", "tets", "edges", "tet_edges", "border"):
             self.register_buffer(name, getattr(grid, name), persistent=False)
+        self.box = grid.box
         self.cell_size = grid.cell_size
         reach = torch.where(grid.border, 0.0, _REACH * grid.cell_size)
         self.register_buffer("reach", reach[:, None].to(grid.vertices), persistent=False)
@@ -99,9 +100,7 @@ class DMTet(nn.Module):
     @property
     def grid(self) -> TetGrid:
         """The undeformed grid, on the module's device."""
-        return TetGrid(
-            self.vertices, self.tets, self.edges, self.tet_edges, self.border, cell_size=self.cell_size
-        )
+        return TetGrid(self.vertices, self.tets, self.edges, self.tet_edges, self.border, self.box)
 
     def deformed_vertices(self) -> Tensor:
         """(V, 3) positions of the grid's vertices."""
@@ -110,7 +109,7 @@ class DMTet(nn.Module):
     def extract(self) -> tuple[Tensor, Tensor]:
         """The surface: vertices (N, 3), differentiable in both parameters, and faces (F, 3).
 
-        Closed and consistently oriented, for grid vertices on the cube's surface count as outside. Raises
+        Closed and consistently oriented, for vertices on the grid's border count as outside. Raises
         EmptySurfaceError where no distance is negative.
         """
         sdf = self.sdf.clamp(min=self.floor)

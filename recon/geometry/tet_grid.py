@@ -1,25 +1,26 @@
-"""A body-centerd cubic tetrahedral grid over a cube, generated at any resolution."""
+"""A body-centered cubic tetrahedral grid over a box, generated at any resolution."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
 from torch import Tensor
 
-MINIMUM_RESOLUTION = 4
+from recon.geometry.grid_box import GridBox, cube
 
 
 @dataclass(frozen=True)
 class TetGrid:
-    """Tetrahedra that fill the cube [-half_extent, half_extent]^3 without gaps.
+    """Tetrahedra that fill a box without gaps.
 
     vertices: (V, 3) float32. tets: (T, 4) int64, with det(b - a, c - a, d - a) > 0.
     edges: (E, 2) int64, every edge once. tet_edges: (T, 6) int64, rows of `edges` that join the corners
         01, 02, 03, 12, 13, 23 of each tet.
-    border: (V,) bool, the vertices on the cube's surface.
-    cell_size: edge length of a cubic cell; the longest edge inside.
+    border: (V,) bool, the vertices on the box's surface.
+    box: where the grid is, and its cubic cells.
     """
 
     vertices: Tensor
@@ -27,70 +28,81 @@ class TetGrid:
     edges: Tensor
     tet_edges: Tensor
     border: Tensor
-    cell_size: float
+    box: GridBox
+
+    @property
+    def cell_size(self) -> float:
+        """Edge length of a cubic cell; the longest edge inside."""
+        return self.box.cell_size
 
     def to(self, device: torch.device | str) -> TetGrid:
-        tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "cell_size"}
-        return TetGrid(**{name: t.to(device) for name, t in tensors.items()}, cell_size=self.cell_size)
-
-
-def cells_per_axis(resolution: int) -> int:
-    """Cubic cells along an axis for a `resolution`: round(resolution / 2^(1/3)), see `build_tet_grid`."""
-    return max(2, round(resolution / 2 ** (1 / 3)))
+        tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "box"}
+        return TetGrid(**{name: t.to(device) for name, t in tensors.items()}, box=self.box)
 
 
 def build_tet_grid(resolution: int, half_extent: float = 1.0) -> TetGrid:
-    """Builds the grid whose vertex count is about (resolution + 1)^3.
+    """The grid over the cube [-half_extent, half_extent]^3 with about (resolution + 1)^3 vertices."""
+    return tet_grid_over(cube(resolution, half_extent))
+
+
+def tet_grid_over(box: GridBox) -> TetGrid:
+    """The grid over a box of (l, m, n) cubic cells.
 
     Cubic cells with a vertex in each center; two centers on either side of a face and one edge of that face
     span a tet, four to a face, all congruent and close to regular (Labelle and Shewchuk 2007, "Isosurface
-    Stuffing", section 3). On the cube's surface the half octahedra that remain are cut in two. A grid of n
-    cells per axis has (n + 1)^3 + n^3 vertices and 12 n^3 tets. So that a resolution means what users of
-    nvdiffrec expect (its grid "64" has 277,410 vertices and 1.5 M tets), n = round(resolution / 2^(1/3)).
-
-    resolution: at least 4. half_extent: half the cube's edge.
+    Stuffing", section 3). On the box's surface the half octahedra that remain are cut in two. There are
+    (l + 1) (m + 1) (n + 1) + l m n vertices and 12 l m n tets.
     """
-    if resolution < MINIMUM_RESOLUTION:
-        raise ValueError(f"resolution: expected at least {MINIMUM_RESOLUTION}, got {resolution}")
-    if not half_extent > 0:
-        raise ValueError(f"half_extent: expected a positive length, got {half_extent}")
-    n = cells_per_axis(resolution)
-    lattice = _Lattice(n)
+    lattice = _Lattice(box.cells)
     tets, tet_edges = [], []
     for axis in range(3):
         for block in lattice.interior_tets(axis), lattice.surface_tets(axis):
             tets.append(block[0])
             tet_edges.append(block[1])
-    scale = half_extent / n
+    vertices = np.array(box.center) + 0.5 * box.cell_size * lattice.vertices
     return TetGrid(
-        vertices=torch.from_numpy((lattice.vertices * scale).astype(np.float32)),
+        vertices=torch.from_numpy(vertices.astype(np.float32)),
         tets=torch.from_numpy(np.concatenate(tets)),
         edges=torch.from_numpy(lattice.edges()),
         tet_edges=torch.from_numpy(np.concatenate(tet_edges)),
-        border=torch.from_numpy((np.abs(lattice.vertices) == n).any(axis=1)),
-        cell_size=2 * scale,
+        border=torch.from_numpy((np.abs(lattice.vertices) == box.cells).any(axis=1)),
+        box=box,
     )
 
 
 _Index = np.ndarray
-_PAIRS = ((0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3))
 
 
 class _Lattice:
-    """Numbers the vertices and edges of n^3 cells, so that tables need no search for duplicates.
+    """Numbers the vertices and edges of a box of cells, so that tables need no search for duplicates.
 
-    Vertices: the (n + 1)^3 corners, then the n^3 centers; positions are in half cells, from -n to n.
+    Vertices: the cells' corners, then their centers; positions are in half cells from the box's center.
     Edges, family by family: corner to corner along each axis, center to center along each axis, center to
     corner (8 per cell), and the diagonals of the surface's squares (per axis: low side, high side).
     """
 
-    def __init__(self, n: int) -> None:
-        self.n = n
-        corners = self._box((n + 1,) * 3)
-        centers = self._box((n,) * 3)
-        self.vertices = np.concatenate([2 * corners - n, 2 * centers + 1 - n])
-        sizes = [n * (n + 1) ** 2] * 3 + [(n - 1) * n**2] * 3 + [8 * n**3] + [2 * n**2] * 3
+    def __init__(self, cells: tuple[int, int, int]) -> None:
+        self.n = cells
+        self._corners = tuple(n + 1 for n in cells)
+        centered = 2 * self._box(self._corners) - cells, 2 * self._box(cells) + 1 - np.array(cells)
+        self.vertices = np.concatenate(centered)
+        sizes = [math.prod(self._corner_edges(axis)) for axis in range(3)]
+        sizes += [math.prod(self._center_edges(axis)) for axis in range(3)]
+        sizes += [8 * math.prod(cells)]
+        sizes += [2 * math.prod(self._across(axis)) for axis in range(3)]
         self._starts = np.concatenate([[0], np.cumsum(sizes)])
+
+    def _corner_edges(self, axis: int) -> tuple[int, ...]:
+        """How many edges between corners run along `axis`, counted along each axis."""
+        return tuple(n if i == axis else n + 1 for i, n in enumerate(self.n))
+
+    def _center_edges(self, axis: int) -> tuple[int, ...]:
+        """How many edges between centers run along `axis`, counted along each axis."""
+        return tuple(n - 1 if i == axis else n for i, n in enumerate(self.n))
+
+    def _across(self, axis: int) -> tuple[int, int]:
+        """Cells along the two other axes, (axis + 1, axis + 2)."""
+        return self.n[(axis + 1) % 3], self.n[(axis + 2) % 3]
 
     @staticmethod
     def _box(shape: tuple[int, ...]) -> _Index:
@@ -102,46 +114,41 @@ class _Lattice:
         return (points[..., 0] * shape[1] + points[..., 1]) * shape[2] + points[..., 2]
 
     def corner(self, points: _Index) -> _Index:
-        return self._number(points, (self.n + 1,) * 3)
+        return self._number(points, self._corners)
 
     def center(self, cells: _Index) -> _Index:
-        return (self.n + 1) ** 3 + self._number(cells, (self.n,) * 3)
-
-    def _shape(self, axis: int, along: int, across: int) -> tuple[int, ...]:
-        return tuple(along if i == axis else across for i in range(3))
+        return math.prod(self._corners) + self._number(cells, self.n)
 
     def corner_edge(self, axis: int, points: _Index) -> _Index:
         """Edge from the corner at `points` to the next one along `axis`."""
-        return self._starts[axis] + self._number(points, self._shape(axis, self.n, self.n + 1))
+        return self._starts[axis] + self._number(points, self._corner_edges(axis))
 
     def center_edge(self, axis: int, cells: _Index) -> _Index:
         """Edge from the center of `cells` to the next cell's along `axis`."""
-        return self._starts[3 + axis] + self._number(cells, self._shape(axis, self.n - 1, self.n))
+        return self._starts[3 + axis] + self._number(cells, self._center_edges(axis))
 
     def spoke(self, cells: _Index, points: _Index) -> _Index:
         """Edge from the center of `cells` to one of their corners, at `points`."""
-        return (
-            self._starts[6] + 8 * self._number(cells, (self.n,) * 3) + self._number(points - cells, (2,) * 3)
-        )
+        return self._starts[6] + 8 * self._number(cells, self.n) + self._number(points - cells, (2,) * 3)
 
     def diagonal(self, axis: int, high: bool, cells: _Index) -> _Index:
         """Diagonal of the surface square of `cells` on the low or high side of `axis`."""
         u, v = (axis + 1) % 3, (axis + 2) % 3
-        return self._starts[7 + axis] + int(high) * self.n**2 + cells[:, u] * self.n + cells[:, v]
+        squares, row = math.prod(self._across(axis)), self.n[v]
+        return self._starts[7 + axis] + int(high) * squares + cells[:, u] * row + cells[:, v]
 
     def edges(self) -> _Index:
         """(E, 2) ends of all edges, in the order of their numbers."""
-        n = self.n
         unit = np.eye(3, dtype=np.int64)
         blocks = []
         for axis in range(3):
-            points = self._box(self._shape(axis, n, n + 1))
+            points = self._box(self._corner_edges(axis))
             blocks.append(np.stack([self.corner(points), self.corner(points + unit[axis])], axis=1))
         for axis in range(3):
-            cells = self._box(self._shape(axis, n - 1, n))
+            cells = self._box(self._center_edges(axis))
             blocks.append(np.stack([self.center(cells), self.center(cells + unit[axis])], axis=1))
-        cells = np.repeat(self._box((n,) * 3), 8, axis=0)
-        points = cells + np.tile(self._box((2,) * 3), (n**3, 1))
+        cells = np.repeat(self._box(self.n), 8, axis=0)
+        points = cells + np.tile(self._box((2,) * 3), (math.prod(self.n), 1))
         blocks.append(np.stack([self.center(cells), self.corner(points)], axis=1))
         for axis in range(3):
             for high in (False, True):
@@ -150,10 +157,11 @@ class _Lattice:
         return np.concatenate(blocks)
 
     def _surface_cells(self, axis: int, high: bool) -> _Index:
-        """(n^2, 3) cells along one side, ordered by the two other axes (axis + 1, axis + 2)."""
-        cells = np.zeros((self.n**2, 3), np.int64)
-        cells[:, axis] = self.n - 1 if high else 0
-        first, second = np.divmod(np.arange(self.n**2), self.n)
+        """(S, 3) cells along one side, ordered by the two other axes (axis + 1, axis + 2)."""
+        rows, columns = self._across(axis)
+        cells = np.zeros((rows * columns, 3), np.int64)
+        cells[:, axis] = self.n[axis] - 1 if high else 0
+        first, second = np.divmod(np.arange(rows * columns), columns)
         cells[:, (axis + 1) % 3], cells[:, (axis + 2) % 3] = first, second
         return cells
 
@@ -166,8 +174,7 @@ class _Lattice:
 
     def interior_tets(self, axis: int) -> tuple[_Index, _Index]:
         """Four tets around each face between two cells that are neighbours along `axis`."""
-        n = self.n
-        below = self._box(self._shape(axis, n - 1, n))
+        below = self._box(self._center_edges(axis))
         above = below + np.eye(3, dtype=np.int64)[axis]
         square = self._square(axis, below, high=True)
         u, v = (axis + 1) % 3, (axis + 2) % 3
@@ -195,7 +202,7 @@ class _Lattice:
         return np.concatenate(tets), np.concatenate(tet_edges)
 
     def surface_tets(self, axis: int) -> tuple[_Index, _Index]:
-        """Two tets over each square on the cube's two sides across `axis`."""
+        """Two tets over each square on the box's two sides across `axis`."""
         tets, tet_edges = [], []
         for high in (False, True):
             cells = self._surface_cells(axis, high)

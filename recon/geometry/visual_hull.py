@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from recon.data.cameras import Cameras
+from recon.geometry.grid_box import GridBox, fitted_box
 from usd_tools.errors import UserError
 
 # Longer side of the distance images. Half a pixel of it is well below a cell of any grid that trains.
@@ -67,6 +68,34 @@ def visual_hull_distance(
                 result = torch.maximum(result, distance.clamp(-limit, limit))
                 seen += visible
         return torch.where(seen >= minimum_views, result, limit)
+
+
+def fit_to_hull(cube: GridBox, masks: Tensor, cameras: Cameras) -> GridBox:
+    """A box around the visual hull, within `cube` and with about as many cells, hence finer ones.
+
+    masks, cameras: as for `visual_hull_distance`. Between hull and border lie two to three cells, or what
+    room the cube leaves. No cell is smaller than a pixel is at the hull. Where no point of the cube is in
+    the hull, the cube is returned.
+
+    Here, one view is enough to see a point (unlike at the start of a surface, where three have to agree): a
+    part that few views show may still grow.
+
+    Raises UserError if all masks are empty.
+    """
+    box = cube
+    # The second carving, in the box of the first, finds the bounds to within its own, finer cells.
+    for _ in range(2):
+        size, centers = box.cell_size, box.cell_centers()
+        distance = visual_hull_distance(centers, masks, cameras, limit=2 * size, minimum_views=1)
+        # A cell with a point of the hull has its center within 0.87 cells of it.
+        near = centers[distance < size]
+        if len(near) == 0:
+            return cube
+        bounds = torch.stack([near.amin(dim=0) - 0.5 * size, near.amax(dim=0) + 0.5 * size])
+        pixel = float(cameras.pixel_sizes(bounds.mean(dim=0)).median())
+        # The bounds themselves are wide by about a cell.
+        box = fitted_box(cube, bounds, margin=1.5, finest=pixel)
+    return box
 
 
 def signed_distance_images(coverage: Tensor, reach: int, ramp: float = 1.0) -> Tensor:

@@ -88,6 +88,16 @@ def level_resolutions(levels: int, base: int, finest: int) -> list[int]:
     return [math.floor(base * growth**level + 1e-6) for level in range(levels)]
 
 
+def as_fine_as_pixels(extent: float, pixel: float) -> int:
+    """Cells along `extent`, a power of two, so that one to two of them lie along a `pixel` (both lengths).
+
+    Much finer cells learn from a single pixel each, and so fit its noise; coarser ones blur the pictures.
+    """
+    if not (extent > 0 and pixel > 0):
+        raise ValueError(f"expected positive lengths, got an extent of {extent} and a pixel of {pixel}")
+    return 1 << max(0, math.ceil(math.log2(extent / pixel)))
+
+
 class _Encode(torch.autograd.Function):
     @staticmethod
     def forward(

@@ -20,6 +20,10 @@ class CoarseScene(nn.Module):
         self.geometry = geometry
         self.field = field
 
+    def start_tensors(self) -> dict[str, Tensor]:
+        """The tetrahedral grid's box, to make the scene anew of."""
+        return self.geometry.box.tensors()
+
     def mesh(self) -> Mesh:
         return Mesh(*self.geometry.extract()).with_smooth_normals()
 

@@ -17,7 +17,11 @@ from recon.assemble import (
     make_light,
 )
 from recon.config import Config, load_config
-from recon.material.field import JointField, SplitField
+from recon.data.cameras import Cameras
+from recon.data.views import Views
+from recon.geometry.grid_box import GridBox, cube
+from recon.material.field import JointField, MaterialField, SplitField
+from recon.material.hash_grid import HashGrid
 from recon.stages.regularization import SmoothnessSettings
 from tests.recon.stages.scenes import views
 from usd_tools.errors import UserError
@@ -25,6 +29,7 @@ from usd_tools.images import write_exr
 
 CPU = torch.device("cpu")
 BOUNDS = torch.tensor([[-1.0] * 3, [1.0] * 3])
+PIXEL = 0.02
 SMALL = ("material.hash_levels=4", "material.hash_table_log2=8", "material.hash_finest=32", "geometry.grid=8")
 
 
@@ -73,7 +78,93 @@ def test_surface_starts_as_asked(init):
         assert abs(float(radii.median()) - 0.6) < 0.1
     else:
         assert float(radii.max() - radii.min()) > 0.8
-    assert torch.equal(scene.field.origin, torch.tensor([-1.0] * 3)) and float(scene.field.extent) == 2.0
+    # Around so large an object there is no room for a margin: the grid is the cube, however it starts.
+    lower, upper = scene.geometry.box.bounds()
+    torch.testing.assert_close(torch.stack([lower, upper]), BOUNDS, atol=0.1, rtol=0)
+    torch.testing.assert_close(scene.field.origin, lower)
+    assert float(scene.field.extent) == pytest.approx(float((upper - lower).max()))
+
+
+def close_views() -> Views:
+    """Eight pictures of a sphere, from a quarter of the distance: of one with a radius of 0.2.
+
+    With 4 more pixels on each side, so that it is wholly in the pictures.
+    """
+    whole = views(8)
+    cameras = whole.cameras
+    poses = cameras.camera_to_world.clone()
+    poses[:, :3, 3] *= 0.25
+    closer = Cameras(poses, cameras.focal, cameras.principal + 4, cameras.width + 8, cameras.height + 8)
+    return Views(closer, torch.nn.functional.pad(whole.images, (0, 0, 4, 4, 4, 4)), whole.names)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "fits"),
+    [
+        ((), True),
+        (("geometry.fit=false",), False),
+        (("geometry.init=sphere",), False),
+        (("geometry.init=random",), False),
+    ],
+    ids=str,
+)
+def test_grid_fits_a_hull_unless_told_otherwise(overrides, fits, caplog):
+    with caplog.at_level("INFO", "recon.assemble"):
+        scene = make_coarse_scene(config("geometry.grid=24", *overrides), close_views(), CPU)
+    box = scene.geometry.box
+    if not fits:
+        assert box == cube(24) and float(scene.field.extent) == 2.0
+        return
+    assert box.cell_size < 0.5 * cube(24).cell_size
+    radii = scene.mesh().vertices.detach().norm(dim=1)
+    assert abs(float(radii.median()) - 0.2) < 0.5 * box.cell_size
+    # The field covers the box, and logs tell what was chosen.
+    torch.testing.assert_close(scene.field.extent, (box.bounds()[1] - box.bounds()[0]).max())
+    x, y, z = box.cells
+    assert f"{x} x {y} x {z} cells" in caplog.text
+    assert "up to 32 (A) and 32 (B) cells" in caplog.text  # as set in SMALL
+
+
+def test_grid_of_a_resumed_run_is_the_given_one():
+    box = GridBox((0.0, 0.1, 0.0), (8, 9, 10), 0.1)
+    for init in ("hull", "sphere", "random"):
+        scene = make_coarse_scene(config(f"geometry.init={init}"), close_views(), CPU, box=box)
+        assert scene.geometry.box == box and GridBox.from_tensors(scene.start_tensors()) == box
+
+
+def finest(field: MaterialField) -> list[int]:
+    """Cells along a side of each network's finest level."""
+    return [int(module.resolutions[-1]) for module in field.modules() if isinstance(module, HashGrid)]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ((), [128, 128]),  # 2 / 0.02 = 100 pixels
+        (("material.model=joint",), [128]),
+        (("material.hash_finest=500",), [500, 500]),
+        (("material.b.hash_finest=32",), [128, 32]),
+        (("material.hash_finest=500", "material.a.hash_finest=null"), [500, 500]),
+        (("material.hash_base=256",), [256, 256]),
+        (("material.a.hash_base=200",), [200, 128]),
+    ],
+    ids=str,
+)
+def test_hash_grids_are_as_fine_as_the_pixels(overrides, expected):
+    field = make_field(config("material.hash_finest=null", *overrides), BOUNDS, PIXEL)
+    assert finest(field) == expected
+
+
+def test_finer_pictures_get_finer_hash_grids():
+    small = views()
+    cameras = small.cameras.resized(8 * small.cameras.width, 8 * small.cameras.height)
+    large = Views(cameras, torch.zeros(len(small), 1, 1, 4), small.names)
+    start = ("geometry.init=sphere", "material.hash_base=2", "material.hash_finest=null")
+    coarse = finest(make_coarse_scene(config(*start), small, CPU).field)
+    fine = finest(make_coarse_scene(config(*start), large, CPU).field)
+    assert fine == [8 * cells for cells in coarse]
+    pixel = float(small.cameras.pixel_sizes(torch.zeros(3)).median())
+    assert 1 <= coarse[0] * pixel / 2.0 < 2  # cells per pixel
 
 
 def test_half_extent_scales_grid_and_field():
@@ -84,14 +175,14 @@ def test_half_extent_scales_grid_and_field():
 
 
 def test_branches_have_sizes_of_their_own():
-    field = make_field(config("material.a.hash_levels=6", "material.b.mlp_width=8"), BOUNDS)
+    field = make_field(config("material.a.hash_levels=6", "material.b.mlp_width=8"), BOUNDS, PIXEL)
     assert isinstance(field, SplitField)
     assert field.branch_a.mlp.layers[0].weight.shape == (32, 12)
     assert field.branch_b.mlp.layers[0].weight.shape == (8, 8)
 
 
 def test_joint_is_one_network():
-    field = make_field(config("material.model=joint"), BOUNDS)
+    field = make_field(config("material.model=joint"), BOUNDS, PIXEL)
     assert isinstance(field, JointField)
     assert list(field.parameter_groups()) == ["joint"]
 
@@ -100,7 +191,7 @@ def test_joint_is_one_network():
 @pytest.mark.parametrize(("normal", "occlusion"), [("true", "false"), ("false", "true")])
 def test_optional_channels(model, normal, occlusion):
     overrides = (f"material.model={model}", f"material.normal={normal}", f"material.occlusion={occlusion}")
-    field = make_field(config(*overrides), BOUNDS)
+    field = make_field(config(*overrides), BOUNDS, PIXEL)
     with torch.no_grad():
         for weight in field.parameters():
             weight.add_(0.03)
@@ -111,9 +202,9 @@ def test_optional_channels(model, normal, occlusion):
 
 def test_field_depends_on_the_seed_only():
     torch.manual_seed(1)
-    one = make_field(config("seed=3"), BOUNDS).state_dict()
+    one = make_field(config("seed=3"), BOUNDS, PIXEL).state_dict()
     torch.manual_seed(2)
-    same, other = make_field(config("seed=3"), BOUNDS), make_field(config("seed=4"), BOUNDS)
+    same, other = make_field(config("seed=3"), BOUNDS, PIXEL), make_field(config("seed=4"), BOUNDS, PIXEL)
     assert all(torch.equal(value, one[name]) for name, value in same.state_dict().items())
     assert any(not torch.equal(value, one[name]) for name, value in other.state_dict().items())
 

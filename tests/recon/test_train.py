@@ -16,6 +16,7 @@ import torch
 
 from recon.checkpoints import Checkpoints
 from recon.config import load_config
+from recon.geometry.grid_box import GridBox
 from recon.stages import run_stage as loop
 from recon.train import main
 from tests.usd_tools.stages import write_scene
@@ -223,6 +224,21 @@ def test_resumed_run_equals_uninterrupted(source, finished, tmp_path, monkeypatc
     learn(source, run, "--resume")
     assert_same_results(run, finished)
     assert json.loads((run / "status.json").read_text(encoding="utf-8"))["stage"] == "done"
+
+
+@pytest.mark.slow
+def test_resumed_run_takes_the_grid_of_its_checkpoint(source, finished, tmp_path, monkeypatch):
+    """Nothing that differs in the last bit on another machine may decide where the learnt distances lie."""
+
+    def elsewhere(*arguments: object) -> GridBox:
+        return GridBox((0.0, 0.0, 0.0), (6, 6, 6), 0.5)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "_step", interrupt_at("coarse", 3))
+        with pytest.raises(KeyboardInterrupt):
+            learn(source, tmp_path / "run")
+    monkeypatch.setattr("recon.assemble.fit_to_hull", elsewhere)
+    assert_same_results(learn(source, tmp_path / "run", "--resume"), finished)
 
 
 @pytest.mark.slow

@@ -63,6 +63,19 @@ def test_resized_cameras_see_the_same_frame() -> None:
     assert torch.allclose(small.project(points)[0], cameras.project(points)[0] * scale, atol=1e-4)
 
 
+def test_pixel_sizes_are_the_distance_of_neighboring_pixels() -> None:
+    cameras = front_camera(20, 20)  # three units before the origin
+    step = cameras.pixel_sizes(torch.zeros(3))
+    pixels = cameras.project(torch.stack([torch.zeros(3), torch.tensor([float(step), 0.0, 0.0])]))[0][0]
+    assert torch.allclose(pixels[1] - pixels[0], torch.tensor([1.0, 0.0]), atol=1e-4)
+    wide = Cameras(
+        cameras.camera_to_world, cameras.focal * torch.tensor([1.0, 2.0]), cameras.principal, 20, 20
+    )
+    assert torch.allclose(wide.pixel_sizes(torch.zeros(3)), step / 2)
+    assert torch.allclose(cameras.pixel_sizes(torch.tensor([0.0, 0.0, -3.0])), 2 * step)
+    assert orbit_cameras(4, 40, 30).pixel_sizes(torch.zeros(3)).shape == (4,)
+
+
 def test_a_selection_of_cameras_is_still_a_batch() -> None:
     cameras = orbit_cameras(4, 40, 30)
     some = cameras[torch.tensor([2, 0])]

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from recon.geometry.dmtet import DMTet, sdf_sign_regularizer
-from recon.geometry.tet_grid import build_tet_grid
+from recon.geometry.grid_box import GridBox
+from recon.geometry.tet_grid import build_tet_grid, tet_grid_over
 from tests.shapes import area_and_volume, assert_watertight
 
 
@@ -56,6 +57,17 @@ def test_surface_closes_at_the_border():
     vertices, faces = geometry.extract()
     assert_watertight(faces.numpy())
     assert area_and_volume(vertices.detach().double().numpy(), faces.numpy())[1] > 4
+
+
+def test_surface_closes_in_a_flat_box_away_from_the_origin():
+    box = GridBox((2.0, -1.0, 0.0), (3, 8, 5), 0.1)
+    geometry = DMTet(tet_grid_over(box), torch.full((4 * 9 * 6 + 3 * 8 * 5,), -1.0))
+    assert geometry.box == box and geometry.grid.cell_size == 0.1
+    vertices, faces = geometry.extract()
+    assert_watertight(faces.numpy())
+    lower, upper = box.bounds()
+    assert (vertices >= lower).all() and (vertices <= upper).all()
+    assert area_and_volume(vertices.detach().double().numpy(), faces.numpy())[1] > 0.1**3 * 3 * 8 * 5 / 2
 
 
 def test_gradients_reach_both_parameters():

@@ -6,9 +6,19 @@ import numpy as np
 import pytest
 import torch
 
-from recon.geometry.tet_grid import build_tet_grid, cells_per_axis
+from recon.geometry.grid_box import GridBox, cells_per_axis, cube
+from recon.geometry.tet_grid import build_tet_grid, tet_grid_over
 
 _PAIRS = [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)]
+BOXES = [
+    cube(4),
+    cube(9),
+    GridBox((0.0, 0.0, 0.0), (2, 3, 5), 0.5),
+    GridBox((0.25, -1.0, 0.5), (7, 4, 2), 0.125),
+    GridBox((0.0, 0.0, 0.0), (1, 6, 3), 1.0),
+    GridBox((0.0, 0.0, 0.0), (1, 1, 1), 1.0),
+]
+in_boxes = pytest.mark.parametrize("box", BOXES, ids=lambda box: "x".join(map(str, box.cells)))
 
 
 @pytest.mark.parametrize("resolution", [4, 5, 6, 7, 12])
@@ -26,23 +36,42 @@ def test_fills_the_cube_with_positive_tets(resolution):
     assert torch.equal(grid.border, (grid.vertices.abs() == 0.75).any(dim=1))
 
 
-@pytest.mark.parametrize("resolution", [4, 9])
-def test_conforming(resolution):
-    grid = build_tet_grid(resolution)
+@in_boxes
+def test_fills_a_box_with_positive_tets(box):
+    grid = tet_grid_over(box)
+    x, y, z = box.cells
+    corners = grid.vertices.double()[grid.tets]
+    volumes = torch.linalg.det(corners[:, 1:] - corners[:, :1]) / 6
+    assert torch.allclose(volumes, torch.full_like(volumes, box.cell_size**3 / 12), rtol=1e-5)
+    assert volumes.sum().item() == pytest.approx(x * y * z * box.cell_size**3, rel=1e-6)
+    assert len(grid.vertices) == (x + 1) * (y + 1) * (z + 1) + x * y * z and len(grid.tets) == 12 * x * y * z
+    lower, upper = box.bounds()
+    assert torch.equal(grid.vertices.amin(0), lower) and torch.equal(grid.vertices.amax(0), upper)
+    half = 0.5 * box.cell_size * torch.tensor(box.cells)
+    assert torch.allclose(torch.stack([lower, upper]), torch.tensor(box.center) + torch.stack([-half, half]))
+    assert torch.equal(grid.border, ((grid.vertices == lower) | (grid.vertices == upper)).any(dim=1))
+    lengths = (grid.vertices[grid.edges[:, 0]] - grid.vertices[grid.edges[:, 1]]).norm(dim=1)
+    assert lengths[~grid.border[grid.edges].all(dim=1)].max() <= box.cell_size * (1 + 1e-6)
+
+
+@in_boxes
+def test_conforming(box):
+    grid = tet_grid_over(box)
     triples = torch.tensor([(0, 1, 2), (0, 1, 3), (0, 2, 3), (1, 2, 3)])
     faces = grid.tets[:, triples].reshape(-1, 3).sort(dim=1).values
     unique, counts = torch.unique(faces, dim=0, return_counts=True)
     assert counts.max() == 2
-    # A face of one tet only lies in one of the cube's sides.
+    # A face of one tet only lies in one of the box's sides.
     lonely = grid.vertices[unique[counts == 1]]
-    assert (lonely.abs() == 1).all(dim=1).any(dim=1).all()
+    assert (lonely[..., None, :] == box.bounds()).all(dim=1).flatten(1).any(dim=1).all()
     area = torch.linalg.cross(lonely[:, 1] - lonely[:, 0], lonely[:, 2] - lonely[:, 0]).norm(dim=1).sum() / 2
-    assert area.item() == pytest.approx(24.0, rel=1e-5)
+    x, y, z = box.cells
+    assert area.item() == pytest.approx(2 * (x * y + y * z + z * x) * box.cell_size**2, rel=1e-5)
 
 
-@pytest.mark.parametrize("resolution", [4, 9])
-def test_edge_tables(resolution):
-    grid = build_tet_grid(resolution)
+@in_boxes
+def test_edge_tables(box):
+    grid = tet_grid_over(box)
     expected = grid.tets[:, torch.tensor(_PAIRS)].sort(dim=-1).values
     assert torch.equal(grid.edges[grid.tet_edges].sort(dim=-1).values, expected)
     unique = torch.unique(expected.reshape(-1, 2), dim=0)

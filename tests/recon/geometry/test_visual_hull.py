@@ -10,8 +10,14 @@ import torch
 
 from recon.data.cameras import Cameras
 from recon.geometry.dmtet import DMTet
-from recon.geometry.tet_grid import build_tet_grid
-from recon.geometry.visual_hull import euclidean_distance, signed_distance_images, visual_hull_distance
+from recon.geometry.grid_box import cube
+from recon.geometry.tet_grid import build_tet_grid, tet_grid_over
+from recon.geometry.visual_hull import (
+    euclidean_distance,
+    fit_to_hull,
+    signed_distance_images,
+    visual_hull_distance,
+)
 from tests.recon.geometry import reference_distance
 from tests.shapes import area_and_volume, assert_watertight
 from usd_tools.errors import UserError
@@ -134,6 +140,84 @@ def test_thin_parts_stay():
     assert along.diff().max() < grid.cell_size  # in one piece
 
 
+def _rod_masks(cameras: Cameras, radius: float, reach: float) -> torch.Tensor:
+    """Coverage of a row of spheres along x, from -reach to reach."""
+    places = np.linspace(-reach, reach, 31)
+    return torch.stack([_sphere_masks(cameras, radius, (float(x), 0.0, 0.0), 1) for x in places]).amax(0)
+
+
+def _joined(one: Cameras, two: Cameras) -> Cameras:
+    return Cameras(
+        torch.cat([one.camera_to_world, two.camera_to_world]),
+        torch.cat([one.focal, two.focal]),
+        torch.cat([one.principal, two.principal]),
+        one.width,
+        one.height,
+    )
+
+
+@pytest.mark.parametrize("radius", [0.1, 0.02])
+def test_grid_fits_a_slim_object(radius):
+    cameras, whole = _ring(12, 128), cube(24)
+    masks = _rod_masks(cameras, radius, 0.7)
+    box = fit_to_hull(whole, masks, cameras)
+    assert math.prod(box.cells) <= math.prod(whole.cells)
+    pixel = float(cameras.pixel_sizes(torch.zeros(3)).median())
+    assert pixel <= box.cell_size < 0.65 * whole.cell_size
+    lower, upper = box.bounds()
+    rod = torch.tensor([0.7 + radius, radius, radius])
+    for free in (-rod - lower, upper - rod):  # a hull of twelve views is larger than the rod in places
+        assert (free > 1.5 * box.cell_size).all() and (free < 5 * box.cell_size).all()
+    vertices, faces = DMTet.hull(tet_grid_over(box), masks, cameras).extract()
+    assert_watertight(faces.numpy())
+    assert vertices[:, 0].min() < -0.68 and vertices[:, 0].max() > 0.68
+    assert fit_to_hull(whole, masks, cameras) == box
+
+
+def test_grid_of_an_object_that_fills_the_cube_is_the_cube():
+    cameras, whole = _ring(24, 96, distance=4.0), cube(16)
+    box = fit_to_hull(whole, _sphere_masks(cameras, 0.98), cameras)
+    assert box.cells == whole.cells and box.cell_size == pytest.approx(whole.cell_size)
+
+
+def test_close_views_do_not_cut_the_grid():
+    """Their masks run into the picture's border, so that they say nothing about what lies beyond."""
+    cameras, whole = _ring(12, 96), cube(24)
+    both = _joined(cameras, _ring(8, 96, field=0.15))
+    masks = _rod_masks(both, 0.1, 0.7)
+    assert (masks[12:].amax(dim=1).amin(dim=1) > 0.5).any()  # from side to side
+    box, alone = fit_to_hull(whole, masks, both), fit_to_hull(whole, masks[:12], cameras)
+    lower, upper = box.bounds()
+    rod = torch.tensor([0.8, 0.1, 0.1])
+    assert (lower < -rod - 1.5 * box.cell_size).all() and (upper > rod + 1.5 * box.cell_size).all()
+    assert box.cell_size < 1.1 * alone.cell_size
+
+
+def test_grid_keeps_what_one_view_alone_shows():
+    """Views that see one end of the rod only, and one that sees it whole."""
+    cameras, whole = _ring(12, 96), cube(16)
+    shifted = Cameras(
+        cameras.camera_to_world,
+        cameras.focal * 3,
+        cameras.principal,
+        96,
+        96,
+    )
+    both = _joined(shifted, cameras[:1])
+    box = fit_to_hull(whole, _rod_masks(both, 0.1, 0.7), both)
+    lower, upper = box.bounds()
+    assert lower[0] < -0.8 and upper[0] > 0.8
+
+
+def test_grid_without_a_hull_is_the_cube():
+    cameras = _ring(3, 64)
+    masks = torch.zeros(3, 64, 64)
+    masks[0, 2:5, 2:5] = 1
+    masks[1, -5:-2, -5:-2] = 1
+    masks[2, 30:34, 30:34] = 1
+    assert fit_to_hull(cube(8), masks, cameras) == cube(8)
+
+
 def test_points_that_no_view_sees_are_outside():
     cameras = _ring(8, 64)
     masks = torch.ones(8, 64, 64)  # covered up to the border: what is beyond is unknown
@@ -147,14 +231,7 @@ def test_points_that_no_view_sees_are_outside():
 
 def test_a_mask_at_the_border_says_nothing_about_what_is_beyond():
     cameras = _ring(12, 64)
-    close = _ring(1, 64, field=0.2)  # sees the middle of the sphere only
-    both = Cameras(
-        torch.cat([cameras.camera_to_world, close.camera_to_world]),
-        torch.cat([cameras.focal, close.focal]),
-        torch.cat([cameras.principal, close.principal]),
-        64,
-        64,
-    )
+    both = _joined(cameras, _ring(1, 64, field=0.2))  # the last sees the middle of the sphere only
     masks = _sphere_masks(both, 0.6)
     assert masks[-1].min() == 1
     points = torch.nn.functional.normalize(torch.randn(500, 3, generator=torch.Generator().manual_seed(0)))

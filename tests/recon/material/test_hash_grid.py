@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from recon.material.hash_grid import HashGrid, level_resolutions
+from recon.material.hash_grid import HashGrid, as_fine_as_pixels, level_resolutions
 from tests.recon.material.reference_hash_grid import encode
 from usd_tools.errors import UserError
 
@@ -118,6 +118,20 @@ def test_dense_levels_take_only_what_they_need():
 def test_level_resolutions():
     assert level_resolutions(1, 16, 4096) == [16]
     assert level_resolutions(9, 16, 4096) == [16, 32, 64, 128, 256, 512, 1024, 2048, 4096]
+
+
+@pytest.mark.parametrize(
+    ("extent", "pixel", "cells"),
+    [(2.0, 0.0043, 512), (2.0, 2 / 512, 512), (2.0, 2 / 513, 1024), (0.5, 0.0043, 128), (1.0, 3.0, 1)],
+)
+def test_one_to_two_cells_for_a_pixel(extent, pixel, cells):
+    assert as_fine_as_pixels(extent, pixel) == cells
+
+
+def test_pixels_without_a_size_are_refused():
+    for extent, pixel in ((0.0, 0.1), (1.0, 0.0), (float("nan"), 0.1)):
+        with pytest.raises(ValueError, match="positive lengths"):
+            as_fine_as_pixels(extent, pixel)
 
 
 def test_start_is_small_and_reproducible():
