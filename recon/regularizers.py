@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from recon.fused_jitter import jittered_subset, mean_change
 from recon.material.channels import Channels
 
 
@@ -39,10 +40,10 @@ def jittered_smoothness(
     """Compares the material at `positions` with a second lookup a small random step away.
 
     sample: (jittered positions (K, D), their rows (K,) in `positions`) -> Channels.
-    positions: (P, D) where `channels` were looked up: points in the dataset frame, or uvs.
+    positions: (P, D) float32 where `channels` were looked up: points in the dataset frame, or uvs.
     sigma: standard deviation of the jitter, in the positions' unit.
     fraction: share of the points looked up again, drawn anew at random: an unbiased estimate, at less cost.
-    generator: on the positions' device; the global one if None.
+    generator: on the CPU; the global one if None.
     coverage: P / number of pixels of the batch. Image losses average over all pixels; scaling by the
         coverage makes a weight here commensurate with theirs.
 
@@ -52,16 +53,9 @@ def jittered_smoothness(
     if count == 0:
         zero = channels.albedo.sum() * 0.0
         return Smoothness(zero, (channels.roughness.sum() + channels.metallic.sum()) * 0.0)
-    chosen = torch.randperm(count, generator=generator, device=positions.device)[
-        : max(1, round(fraction * count))
-    ]
-    here = positions.detach()[chosen]
-    noise = torch.randn(here.shape, generator=generator, device=here.device, dtype=here.dtype)
-    there = sample(here + sigma * noise, chosen)
-    albedo = (there.albedo - channels.albedo[chosen]).abs().mean()
-    roughness = (there.roughness - channels.roughness[chosen]).abs().mean()
-    metallic = (there.metallic - channels.metallic[chosen]).abs().mean()
-    return Smoothness(coverage * albedo, coverage * 0.5 * (roughness + metallic))
+    moved, chosen = jittered_subset(positions, max(1, round(fraction * count)), sigma, generator)
+    albedo, roughness_metallic = mean_change(sample(moved, chosen), channels, chosen)
+    return Smoothness(coverage * albedo, coverage * roughness_metallic)
 
 
 def grey_world(radiance: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ wp.init()
 
 # Every module that defines kernels at import, for `compile_kernels`.
 KERNEL_MODULES = (
+    "recon.fused_jitter",
     "recon.fused_losses",
     "recon.geometry.fused_normals",
     "recon.geometry.fused_smoothness",

@@ -19,13 +19,11 @@ def linear_material(points, slopes):
 
 def slopes():
     values = {"albedo": 2.0, "roughness": 1.0, "metallic": 3.0}
-    return {
-        name: torch.tensor(value, dtype=torch.float64, requires_grad=True) for name, value in values.items()
-    }
+    return {name: torch.tensor(value, requires_grad=True) for name, value in values.items()}
 
 
 def points(count=20000):
-    return torch.rand(count, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    return torch.rand(count, 3, generator=torch.Generator().manual_seed(0))
 
 
 def smoothness(p, s, **options):
