@@ -116,7 +116,8 @@ def run_stage(
     on_step: called after every step. Which views an iteration sees depends on the seed, the stage and the
     iteration only, so that a resumed run goes on exactly as it would have.
     """
-    order = ViewOrder(len(setup.views), setup.batch, f"{setup.seed} {stage.name}")
+    device = setup.views.images.device
+    order = ViewOrder(len(setup.views), setup.batch, f"{setup.seed} {stage.name}", device)
     losses = StepLosses(stage, setup)
     for iteration in range(start, stage.iterations):
         on_step(_step(stage, losses, order.views(iteration), iteration))
@@ -133,9 +134,13 @@ def _step(stage: Stage, step_losses: StepLosses, views: Tensor, iteration: int) 
 
 
 class ViewOrder:
-    """Batches of views: every view once per epoch, in a new random order each epoch, without any state."""
+    """Batches of views: every view once per epoch, in a new random order each epoch, without any state.
 
-    def __init__(self, count: int, batch: int, seed: str) -> None:
+    device: where the indices are wanted; an epoch's order goes there at once, not batch by batch.
+    """
+
+    def __init__(self, count: int, batch: int, seed: str, device: torch.device | str = "cpu") -> None:
+        self._device = device
         self._count = count
         self._batch = batch
         self._seed = seed
@@ -143,16 +148,19 @@ class ViewOrder:
 
     def views(self, iteration: int) -> Tensor:
         """(batch,) int64 view indices of `iteration`."""
-        first = iteration * self._batch
-        picks = [self._epoch(i // self._count)[i % self._count] for i in range(first, first + self._batch)]
-        return torch.stack(picks)
+        first, last = iteration * self._batch, (iteration + 1) * self._batch
+        parts = []
+        for epoch in range(first // self._count, (last - 1) // self._count + 1):
+            start = epoch * self._count
+            parts.append(self._epoch(epoch)[max(first - start, 0) : last - start])
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _epoch(self, epoch: int) -> Tensor:
         if epoch not in self._epochs:
             generator = torch.Generator().manual_seed(_stable_hash(f"{self._seed} {epoch}"))
             self._epochs = {
                 **{kept: order for kept, order in self._epochs.items() if kept == epoch - 1},
-                epoch: torch.randperm(self._count, generator=generator),
+                epoch: torch.randperm(self._count, generator=generator).to(self._device),
             }
         return self._epochs[epoch]
 
