@@ -10,6 +10,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -23,3 +24,9 @@ def run_in_blender(script: str, *arguments: str) -> None:
     assert PYTHON is not None, "tests that call this are marked needs_blender"
     done = subprocess.run([PYTHON, "-c", script, *arguments], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
+
+
+def export_scene(folder: Path, subdivision: str = "none") -> Path:
+    """The stage that blender_scene.py exports, in `folder`; it tells what `subdivision` may be."""
+    run_in_blender(Path(__file__).with_name("blender_scene.py").read_text(), str(folder), subdivision)
+    return folder / "scene.usdc"

@@ -1,19 +1,14 @@
-"""Stages as Blender's own exporter writes them. Optional: needs a Python that has bpy, this one or the one
-that the environment variable SEPARATE_SPECIALIZE_BPY_PYTHON names.
-"""
+"""Stages as Blender's own exporter writes them (optional, see blender.py)."""
 
-import importlib.util
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from pxr import UsdGeom, UsdShade
 
+from tests.usd_tools.blender import export_scene, needs_blender
 from tests.usd_tools.blender_scene import TILING
+from tests.usd_tools.round_trip import KNOWN_LIGHT, LEARNT_LIGHT, assert_nothing_is_lost, measure_round_trip
 from usd_tools.cameras import camera_to_world
 from usd_tools.color import srgb_to_linear
 from usd_tools.compare_textures import main as compare
@@ -25,12 +20,7 @@ from usd_tools.mesh_reading import read_triangles
 from usd_tools.stage import find_mesh, open_stage
 from usd_tools.usd_to_llff import main as convert
 
-SCRIPT = Path(__file__).with_name("blender_scene.py")
-PYTHON = os.environ.get("SEPARATE_SPECIALIZE_BPY_PYTHON") or (
-    sys.executable if importlib.util.find_spec("bpy") else ""
-)
-
-pytestmark = pytest.mark.skipif(not PYTHON, reason="no bpy; name a Python by SEPARATE_SPECIALIZE_BPY_PYTHON")
+pytestmark = needs_blender
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +28,7 @@ def exported(tmp_path_factory):
     """Folders by how the subdivision modifier is exported."""
     base = tmp_path_factory.mktemp("blender")
     for mode in ("none", "BEST_MATCH", "TESSELLATE"):
-        command = [PYTHON, str(SCRIPT), str(base / mode), mode]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-        assert (base / mode / "scene.usdc").is_file(), done.stderr
+        export_scene(base / mode, mode)
     return base
 
 
@@ -100,6 +88,15 @@ def test_ground_truth_agrees_with_its_own_stage(exported, tmp_path, mode):
     metrics = json.loads((tmp_path / "report" / "metrics.json").read_text())
     assert max(metrics[f"{name}_mae"] for name in ("albedo", "roughness", "metallic")) < 1e-5
     assert metrics["normal_deg"] < 0.01 and metrics["coverage"] == 1
+
+
+@pytest.mark.parametrize(
+    "config", [KNOWN_LIGHT, LEARNT_LIGHT, "geometry:\n  mesh: scene.usdc:/root/Box/Box\n"]
+)
+@pytest.mark.parametrize("mode", ["none", "BEST_MATCH"])
+def test_round_trip(exported, tmp_path, mode, config):
+    """Z-up, two materials by GeomSubsets on one mesh, the world's picture as a dome."""
+    assert_nothing_is_lost(measure_round_trip(tmp_path, exported / mode / "scene.usdc", config))
 
 
 def distances(points, mesh):
