@@ -176,7 +176,7 @@ def test_grid_fits_a_slim_object(radius):
 
 def test_a_slim_object_starts_closer_to_its_shape_in_a_fitted_grid():
     """Why the grid fits by default: the same number of cells shows more."""
-    cameras, whole = _ring(16, 96), cube(16)
+    cameras, whole = _ring(24, 128), cube(16)
     masks = _rod_masks(cameras, 0.1, 0.7)
     errors = []
     for box in (whole, fit_to_hull(whole, masks, cameras)):
@@ -184,7 +184,7 @@ def test_a_slim_object_starts_closer_to_its_shape_in_a_fitted_grid():
         axis = torch.zeros_like(vertices)
         axis[:, 0] = vertices[:, 0].clamp(-0.7, 0.7)
         errors.append(float(((vertices - axis).norm(dim=1) - 0.1).abs().mean()))
-    assert errors[1] < 0.7 * errors[0], errors
+    assert errors[1] < 0.8 * errors[0], errors
 
 
 def test_grid_of_an_object_that_fills_the_cube_is_the_cube():

@@ -18,7 +18,7 @@ def _truth(points: torch.Tensor) -> torch.Tensor:
 
 
 def _error_after_training(finest: int) -> float:
-    """Mean error at random places, of a network that has seen the pixels of a few views, each with its noise."""
+    """Mean error at random places of a network that has seen a few views, each with its noise."""
     generator = torch.Generator().manual_seed(0)
     steps = (torch.arange(PIXELS) + 0.5) / PIXELS
     centers = torch.cartesian_prod(steps, steps).repeat(VIEWS, 1)
