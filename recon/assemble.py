@@ -28,11 +28,13 @@ from recon.mesh_views import ReferenceMesh
 from recon.objectives import JointObjective, Objective, SplitObjective
 from recon.render.interface import Rasterizer
 from recon.render.loss_routes import LossRoutes
+from recon.render.self_occlusion import SelfOcclusion
+from recon.render.warp_backend import WarpRasterizer
 from recon.stages.coarse import CoarseSettings
 from recon.stages.coarse_scene import CoarseScene
 from recon.stages.fine import FineSettings
 from recon.stages.fine_scene import FineScene
-from recon.stages.regularization import SmoothnessSettings
+from recon.stages.regularization import PriorSettings, SmoothnessSettings
 from recon.stages.run_stage import TrainingSetup
 from recon.workers import Workers
 
@@ -142,8 +144,8 @@ def make_coarse_scene(
             tetrahedra = DMTet.random(tet_grid_over(box), config.seed)
     _LOG.info("tetrahedral grid: %d x %d x %d cells of %.3g", *box.cells, box.cell_size)
     bounds = box.bounds()
-    pixel = float(views.cameras.to("cpu").pixel_sizes(bounds.mean(dim=0)).median())
-    return CoarseScene(tetrahedra, make_field(config, bounds, pixel, networks)).to(device)
+    field = make_field(config, bounds, _pixel_size(views, bounds), networks)
+    return CoarseScene(tetrahedra, field).to(device)
 
 
 def make_field(config: Config, bounds: torch.Tensor, pixel: float, networks: str = "warp") -> MaterialField:
@@ -169,16 +171,47 @@ def make_field(config: Config, bounds: torch.Tensor, pixel: float, networks: str
     )
 
 
-def make_fine_scene(config: Config, mesh: Mesh, start: Channels | None, device: torch.device) -> FineScene:
-    """An unwrapped `mesh` with the maps `start`, or uniform ones; an artist's mesh stays as it is."""
+def make_known_field(config: Config, mesh: Mesh, views: Views, networks: str = "warp") -> MaterialField:
+    """An untrained material field around an artist's `mesh`."""
+    bounds = torch.stack([mesh.vertices.amin(dim=0), mesh.vertices.amax(dim=0)]).cpu()
+    return make_field(config, bounds, _pixel_size(views, bounds), networks)
+
+
+def make_texture_maps(config: Config, start: Channels | None, device: torch.device) -> TextureMaps:
+    """Maps that begin as `start`, or uniform."""
     resolution, settings = config.textures.resolution, channel_settings(config)
-    maps = TextureMaps(
+    return TextureMaps(
         start or initial_maps(resolution, resolution, settings, device),
         settings,
         learn_normal=config.material.normal,
         learn_occlusion=config.material.occlusion,
     )
-    return FineScene(mesh, maps, movable=config.geometry.mesh is None).to(device)
+
+
+def make_fine_scene(
+    config: Config,
+    mesh: Mesh,
+    material: TextureMaps | MaterialField,
+    views: Views,
+    rasterizer: Rasterizer,
+    *,
+    movable: bool,
+) -> FineScene:
+    """An unwrapped `mesh` on the views' device with `material`; an artist's mesh is not movable."""
+    occlusion = None
+    # References that are rendered on the fly know no shadows either.
+    if config.light.model == "traced" and config.data.kind == "views":
+        tree = rasterizer.bvh if isinstance(rasterizer, WarpRasterizer) else None
+        occlusion = SelfOcclusion(
+            mesh.faces, len(mesh.vertices), bvh=tree, light_rotations=views.light_rotation
+        )
+    scene = FineScene(mesh, material, movable=movable, occlusion=occlusion)
+    return scene.to(mesh.vertices.device)
+
+
+def _pixel_size(views: Views, bounds: torch.Tensor) -> float:
+    """Edge length of a training pixel at the object in `bounds` (2, 3)."""
+    return float(views.cameras.to("cpu").pixel_sizes(bounds.mean(dim=0)).median())
 
 
 def channel_settings(config: Config) -> ChannelSettings:
@@ -191,26 +224,44 @@ def channel_settings(config: Config) -> ChannelSettings:
 
 
 def coarse_settings(config: Config) -> CoarseSettings:
+    iterations, weights = config.train.coarse_iterations, config.regularizer
+    last_quarter = PriorSettings(
+        weights.metallic_prior, 0.75 * iterations, 0.25 * iterations, weights.normal_offset
+    )
     return CoarseSettings(
-        config.train.coarse_iterations,
+        iterations,
         _rates(config, config.train.learning_rate_coarse),
         config.geometry.sdf_regularizer,
         config.geometry.normal_smoothness,
-        _smoothness(config, config.regularizer.jitter),
-        config.regularizer.light_grey,
+        _smoothness(config, weights.jitter, weights.smoothness_ramp),
+        last_quarter,
+        weights.light_grey,
+        config.train.b_rise,
+        config.train.final_rate,
     )
 
 
-def fine_settings(config: Config, uv_scale: float) -> FineSettings:
-    """uv_scale: uv units per unit of length on the surface, so that the jitter is as far as in 3D."""
+def fine_settings(config: Config, scene: FineScene) -> FineSettings:
+    """Settings to refine what a coarse stage has found, or to find the material on an artist's mesh."""
+    train, weights = config.train, config.regularizer
+    maps, starts = isinstance(scene.material, TextureMaps), config.geometry.mesh is not None
+    rates = _rates(config, train.learning_rate_fine if maps else train.learning_rate_field)
+    rates["geometry"] = train.learning_rate_fine * config.geometry.learning_rate_scale
+    # The jitter is as far on the surface in either case.
+    jitter = weights.jitter * (scene.uv_per_length() if maps else 1.0)
+    begin = 0.5 * train.fine_iterations if starts else -1.0
+    priors = PriorSettings(
+        weights.metallic_prior, begin, 0.25 * train.fine_iterations if starts else 0.0, weights.normal_offset
+    )
     return FineSettings(
-        config.train.fine_iterations,
-        _rates(config, config.train.learning_rate_fine),
+        train.fine_iterations,
+        rates,
         config.material.model == "joint",
         config.geometry.laplacian,
         config.geometry.normal_smoothness,
-        _smoothness(config, config.regularizer.jitter * uv_scale),
-        config.regularizer.light_grey,
+        _smoothness(config, jitter, weights.smoothness_ramp if starts or maps else 0),
+        priors,
+        weights.light_grey,
     )
 
 
@@ -224,12 +275,12 @@ def _rates(config: Config, base: float) -> dict[str, float]:
     }
 
 
-def _smoothness(config: Config, jitter: float) -> SmoothnessSettings:
+def _smoothness(config: Config, jitter: float, ramp: int) -> SmoothnessSettings:
     settings = config.regularizer
     return SmoothnessSettings(
         settings.albedo_smoothness,
         settings.material_smoothness,
-        settings.smoothness_ramp,
+        ramp,
         jitter,
         settings.subset,
     )

@@ -53,6 +53,9 @@ class TrainConfig:
     samples: int = _field(1, choices=(1, 4))
     learning_rate_coarse: float = _field(0.03, above=0.0)
     learning_rate_fine: float = _field(0.003, above=0.0)
+    learning_rate_field: float = _field(0.01, above=0.0)
+    b_rise: float = _field(0.0, minimum=0.0, maximum=1.0)
+    final_rate: float = _field(0.1, above=0.0, maximum=1.0)
     log_every: int = _field(50, minimum=1)
     image_every: int = _field(250, minimum=0)
     checkpoint_every: int = _field(500, minimum=0)
@@ -66,10 +69,10 @@ class GeometryConfig:
     fit: bool = True
     mesh: str | None = None
     init: str = _field("hull", choices=("hull", "random", "sphere"))
-    learning_rate_scale: float = _field(1.0, minimum=0.0)
+    learning_rate_scale: float = _field(0.1, minimum=0.0)
     sdf_regularizer: tuple[float, float] = _field((0.2, 0.01), minimum=0.0)
     laplacian: float = _field(3000.0, minimum=0.0)
-    normal_smoothness: float = _field(0.0, minimum=0.0)
+    normal_smoothness: float = _field(0.05, minimum=0.0)
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,7 @@ class MaterialConfig:
     normal: bool = True
     roughness_min: float = _field(0.03, minimum=0.0, maximum=1.0)
     initial_roughness: float = _field(0.2, minimum=0.0, maximum=1.0)
-    initial_metallic: float = _field(0.1, minimum=0.0, maximum=1.0)
+    initial_metallic: float = _field(0.3, minimum=0.0, maximum=1.0)
     a: BranchConfig = dataclasses.field(default_factory=BranchConfig)
     b: BranchConfig = dataclasses.field(default_factory=BranchConfig)
 
@@ -145,6 +148,7 @@ class LossConfig:
 @dataclass(frozen=True)
 class LightConfig:
     mode: str = _field("known", choices=("known", "learnt"))
+    model: str = _field("traced", choices=("traced", "split_sum"))
     probe: str | None = None
     resolution: int = _field(128, choices=(16, 32, 64, 128, 256, 512, 1024))
     initial: float = _field(0.5, above=0.0)
@@ -154,12 +158,15 @@ class LightConfig:
 @dataclass(frozen=True)
 class TexturesConfig:
     resolution: int = _field(1024, minimum=16, maximum=16384)
+    learnt: bool = False
 
 
 @dataclass(frozen=True)
 class RegularizerConfig:
     albedo_smoothness: float = _field(0.03, minimum=0.0)
-    material_smoothness: float = _field(0.03, minimum=0.0)
+    material_smoothness: float = _field(0.15, minimum=0.0)
+    metallic_prior: float = _field(0.02, minimum=0.0)
+    normal_offset: float = _field(0.3, minimum=0.0)
     smoothness_ramp: int = _field(500, minimum=0)
     jitter: float = _field(0.01, above=0.0)
     subset: float = _field(0.25, above=0.0, maximum=1.0)

@@ -58,6 +58,11 @@ def jittered_smoothness(
     return Smoothness(coverage * albedo, coverage * roughness_metallic)
 
 
+def binary_prior(metallic: Tensor) -> Tensor:
+    """Mean of m (1 - m): metallic (P, 1) is 0 or 1 on real surfaces; dark paint tells little by itself."""
+    return (metallic * (1.0 - metallic)).mean()
+
+
 def grey_world(radiance: Tensor) -> Tensor:
     """Mean absolute deviation of light color (..., 3), linear, from its own grey (the mean of R, G and B)."""
     return (radiance - radiance.mean(dim=-1, keepdim=True)).abs().mean()

@@ -13,6 +13,7 @@ from usd_tools.errors import UserError
 Schedule = Callable[[int, int], float]
 
 _WARM_UP = 100
+_FIELD_WARM_UP = 50
 
 
 def coarse_a(step: int, total: int) -> float:
@@ -23,12 +24,15 @@ def coarse_a(step: int, total: int) -> float:
     return 0.68 * _decay(step - half, 0.0001)
 
 
-def coarse_b(step: int, total: int) -> float:
-    """Roughness and metallic follow: 0 rises linearly to 1 over the first half, then 10^(-0.0002 n)."""
-    half = total / 2
-    if step < half:
-        return step / half
-    return _decay(step - half, 0.0002)
+def coarse_b(step: int, total: int, rise: float = 0.5) -> float:
+    """Roughness and metallic: 0 rises linearly to 1 over the first half, then 10^(-0.0002 n).
+
+    rise: another share of the stage than half of it. At 0 the branch learns from the first step on.
+    """
+    start = rise * total
+    if step < start:
+        return step / start
+    return _decay(step - start, 0.0002)
 
 
 def coarse_geometry(step: int, total: int) -> float:
@@ -68,6 +72,24 @@ def fine_joint(step: int, total: int) -> float:
     return fine_geometry(step, total)
 
 
+def fine_field(step: int, total: int) -> float:
+    """A field that goes on learning: warm-up over 50 steps, and from 30 % on an exponential fall to 2 %."""
+    return min(1.0, (step + 1) / _FIELD_WARM_UP) * annealed(lambda *_: 1.0, 0.02, 0.3)(step, total)
+
+
+def annealed(schedule: Schedule, final: float, begin: float = 0.5) -> Schedule:
+    """`schedule` with an exponential fall to the share `final` of it at the end, from the share `begin` on.
+
+    At a constant rate Adam's steps keep their size, and noise of that size stays in what is learnt.
+    """
+
+    def fall(step: int, total: int) -> float:
+        progress = (step / total - begin) / (1.0 - begin)
+        return schedule(step, total) * final ** max(0.0, progress)
+
+    return fall
+
+
 SCHEDULES: dict[str, Schedule] = {
     "coarse_a": coarse_a,
     "coarse_b": coarse_b,
@@ -75,6 +97,7 @@ SCHEDULES: dict[str, Schedule] = {
     "coarse_joint": coarse_joint,
     "fine_a": fine_a,
     "fine_b": fine_b,
+    "fine_field": fine_field,
     "fine_geometry": fine_geometry,
     "fine_joint": fine_joint,
 }

@@ -4,9 +4,10 @@
     python -m recon.train --resume --out RUN
     torchrun --nproc-per-node GPUS -m recon.train --data DATASET --out RUN
 
-Coarse: a deformable tetrahedral grid and material fields in 3D. Then the surface is unwrapped and the fields
-are baked into textures. Fine: textures and vertices are refined. With `geometry.mesh` the artist's mesh and
-UVs are taken as they are, and only textures (and a learnt light) are refined.
+Coarse: a deformable tetrahedral grid and material fields in 3D. Then the surface is unwrapped. Fine: fields
+and vertices are refined, now with the object's own shadows and reflections, and baked into textures (or
+these are refined themselves, with `textures.learnt`). With `geometry.mesh` the artist's mesh and UVs are
+taken as they are, and only the material (and a learnt light) is learnt.
 """
 
 from __future__ import annotations
@@ -25,8 +26,10 @@ from recon.assemble import (
     fine_settings,
     make_coarse_scene,
     make_fine_scene,
+    make_known_field,
     make_mesh_views,
     make_setup,
+    make_texture_maps,
 )
 from recon.backend import BACKENDS, DEVICES, choose_backend, choose_device
 from recon.checkpoints import Checkpoint, Checkpoints
@@ -40,8 +43,9 @@ from recon.geometry.known_mesh import load_known_mesh
 from recon.geometry.mesh import Mesh
 from recon.geometry.unwrap import unwrap
 from recon.material.bake import bake_field
-from recon.material.channels import Channels
+from recon.material.field import MaterialField
 from recon.material.hash_grid_kernels import hash_grid_kernels
+from recon.material.texture_maps import TextureMaps
 from recon.run_folder import DONE, RunFolder
 from recon.run_log import logging_to
 from recon.run_record import RunRecord
@@ -107,13 +111,15 @@ class Training:
             _LOG.info("resuming the %s stage after %d iterations", found.stage, found.iteration)
 
         if found is not None and found.stage == "fine":
-            scene = self._fine_scene_of(found)
+            scene = self._fine_scene_of(found, setup)
         elif self.config.geometry.mesh is not None:
-            scene = self._known_mesh_scene()
+            scene = self._known_mesh_scene(setup)
         else:
-            scene = self._unwrap_and_bake(self._learn_coarse(setup, found))
+            scene = self._unwrap_and_bake(self._learn_coarse(setup, found), setup)
         self._learn_fine(scene, setup, found if found is not None and found.stage == "fine" else None)
 
+        with self.record.stage("bake"):
+            scene = self._finished(scene, setup)
         with self.record.stage("export"):
             self._export(self.run.mesh, scene, setup)
         with self.record.stage("validate"):
@@ -141,33 +147,59 @@ class Training:
         self._learn(stage, scene, setup, found, scene.start_tensors())
         return scene
 
-    def _unwrap_and_bake(self, coarse: CoarseScene) -> FineScene:
+    def _unwrap_and_bake(self, coarse: CoarseScene, setup: TrainingSetup) -> FineScene:
+        """The scene to refine, after its state so far is exported."""
         resolution = self.config.textures.resolution
         with self.record.stage("unwrap"):
             mesh = unwrap(coarse.mesh().detach(), resolution) if self.workers.leads else None
             tensors = None if mesh is None else {k: v for k, v in vars(mesh).items() if v is not None}
             mesh = Mesh(**self.workers.from_first(tensors, self.device))
         with self.record.stage("bake"):
-            scene = self._fine_scene(mesh, None)
-            baked = bake_field(coarse.field, scene.start, resolution)
-            return self._fine_scene(mesh, baked)
+            field = self._fine_scene(mesh, coarse.field, setup, movable=True)
+            baked = self._baked(field, setup, movable=True)
+        with self.record.stage("export"):
+            self._export(self.run.coarse, baked, setup)
+        return baked if self.config.textures.learnt else field
 
-    def _known_mesh_scene(self) -> FineScene:
+    def _known_mesh_scene(self, setup: TrainingSetup) -> FineScene:
         source = self.config.geometry.mesh
         assert source is not None
-        return self._fine_scene(load_known_mesh(source, self.dataset).to(self.device), None)
+        mesh = load_known_mesh(source, self.dataset).to(self.device)
+        return self._fine_scene(mesh, self._untrained(mesh, setup), setup, movable=False)
 
-    def _fine_scene_of(self, checkpoint: Checkpoint) -> FineScene:
+    def _fine_scene_of(self, checkpoint: Checkpoint, setup: TrainingSetup) -> FineScene:
         tensors = {name: tensor.to(self.device) for name, tensor in checkpoint.tensors("start").items()}
-        return self._fine_scene(Mesh(**tensors), None)
+        mesh = Mesh(**tensors)
+        movable = self.config.geometry.mesh is None
+        return self._fine_scene(mesh, self._untrained(mesh, setup), setup, movable=movable)
 
-    def _fine_scene(self, mesh: Mesh, start: Channels | None) -> FineScene:
-        return make_fine_scene(self.config, mesh, start, self.device)
+    def _untrained(self, mesh: Mesh, setup: TrainingSetup) -> TextureMaps | MaterialField:
+        if self.config.textures.learnt:
+            return make_texture_maps(self.config, None, self.device)
+        return make_known_field(self.config, mesh, setup.views, self.backend.networks)
+
+    def _fine_scene(
+        self, mesh: Mesh, material: TextureMaps | MaterialField, setup: TrainingSetup, *, movable: bool
+    ) -> FineScene:
+        return make_fine_scene(
+            self.config, mesh, material, setup.views, self.backend.rasterizer, movable=movable
+        )
+
+    def _finished(self, scene: FineScene, setup: TrainingSetup) -> FineScene:
+        """`scene` as it is exported: with texture maps."""
+        return scene if isinstance(scene.material, TextureMaps) else self._baked(scene, setup, movable=False)
+
+    def _baked(self, scene: FineScene, setup: TrainingSetup, *, movable: bool) -> FineScene:
+        """The surface of `scene`, its field baked to maps."""
+        assert not isinstance(scene.material, TextureMaps)
+        mesh = scene.mesh().detach()
+        framed = mesh.with_tangents(scene.tangent_groups)
+        baked = bake_field(scene.material, framed, self.config.textures.resolution)
+        maps = make_texture_maps(self.config, baked, self.device)
+        return self._fine_scene(mesh, maps, setup, movable=movable)
 
     def _learn_fine(self, scene: FineScene, setup: TrainingSetup, found: Checkpoint | None) -> None:
-        if scene.offsets.requires_grad and found is None:
-            self._export(self.run.coarse, scene, setup)
-        stage = fine_stage(scene, setup.light, fine_settings(self.config, scene.uv_per_length()))
+        stage = fine_stage(scene, setup, fine_settings(self.config, scene))
         self._learn(stage, scene, setup, found, scene.start_tensors())
 
     def _learn(
@@ -216,9 +248,10 @@ class Training:
             run_stage(stage, setup, reporter, start=first)
 
     def _check_networks(self, found: Checkpoint) -> None:
-        """Refuses to go on with a coarse stage whose networks are others; the fine stage has none."""
+        """Refuses to go on with networks of another kind; texture maps fit everywhere."""
         saved, here = found.values.get("networks", "warp"), self.backend.networks
-        if found.stage == "coarse" and saved != here:
+        maps = found.stage == "fine" and self.config.textures.learnt
+        if not maps and saved != here:
             remedy = (
                 "resume with --backend warp"
                 if saved == "warp"
@@ -235,7 +268,8 @@ class Training:
         with torch.no_grad():
             columns = _PROBE_COLUMNS_PER_FACE * self.config.light.resolution
             probe = setup.light.to_latlong(columns // 2, columns)
-            export_asset(folder, scene.mesh(), scene.maps, probe)
+            assert isinstance(scene.material, TextureMaps)
+            export_asset(folder, scene.mesh(), scene.material, probe)
 
     def _validate(self, scene: FineScene, setup: TrainingSetup, held_out: Views) -> None:
         if not self.workers.leads:
@@ -248,6 +282,7 @@ class Training:
         if self.config.train.validate_views == 0:
             _LOG.info("train.validate_views is 0: validation is skipped")
             return
+        setup.trace_occlusion(scene)
         mean = validate(
             held_out,
             lambda view: setup.render_view(scene, held_out, view),

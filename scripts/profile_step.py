@@ -28,6 +28,7 @@ from training_steps import Problem, Problems
 import recon.render.render_views as render_views
 from recon.backend import BACKENDS, DEVICES, choose_backend, choose_device
 from recon.config import Config, load_config
+from recon.material.texture_maps import TextureMaps
 from recon.run_record import device_description
 from recon.stages.coarse_scene import CoarseScene
 from recon.stages.run_stage import StepResult, run_stage
@@ -37,7 +38,19 @@ from usd_tools.errors import run_command
 from usd_tools.files import atomic_file
 
 SURFACE, RASTER, MATERIAL = "surface", "rasterize, interpolate, antialias", "material"
-PARTS = (SURFACE, RASTER, MATERIAL, "shading", "light", "losses", "regularizers", "optimizer", "rest")
+OCCLUSION = "occlusion"
+PARTS = (
+    SURFACE,
+    RASTER,
+    MATERIAL,
+    OCCLUSION,
+    "shading",
+    "light",
+    "losses",
+    "regularizers",
+    "optimizer",
+    "rest",
+)
 _PREFIX = "part: "
 
 
@@ -162,7 +175,10 @@ def with_named_parts(problem: Problem) -> Problem:
         wrap(scene.field, "sample", MATERIAL)
     else:
         wrap(rasterizer, "texture", MATERIAL)
-        wrap(scene.maps, "pyramid", MATERIAL)
+        wrap(scene.material, "pyramid" if isinstance(scene.material, TextureMaps) else "sample", MATERIAL)
+        if scene.occlusion is not None:
+            wrap(setup, "trace_occlusion", OCCLUSION)
+            wrap(scene.occlusion, "forward", OCCLUSION)
     wrap(render_views, "fused_shade", "shading")
     wrap(setup, "prefiltered_light", "light")
     wrap(stage.optimizers, "step", "optimizer")

@@ -9,7 +9,15 @@ from pathlib import Path
 
 import torch
 
-from recon.assemble import coarse_settings, fine_settings, make_coarse_scene, make_fine_scene, make_setup
+from recon.assemble import (
+    coarse_settings,
+    fine_settings,
+    make_coarse_scene,
+    make_fine_scene,
+    make_known_field,
+    make_setup,
+    make_texture_maps,
+)
 from recon.backend import Backend
 from recon.config import Config, with_values
 from recon.data.dataset import load_views
@@ -52,15 +60,16 @@ class Problems:
         return Problem(setup, coarse_stage(scene, setup.light, coarse_settings(config)), scene)
 
     def fine(self, config: Config, backend: Backend, iterations: int) -> Problem:
-        """The fine stage on the unwrapped start of the coarse one, with uniform maps."""
+        """The fine stage on the unwrapped start of the coarse one, with an untrained material."""
         config = with_values(config, {"train.fine_iterations": iterations})
         setup = self._setup(config, backend)
         if self._mesh is None:
             start = make_coarse_scene(config, setup.views, self.device)
             self._mesh = unwrap(start.mesh().detach(), config.textures.resolution)
-        scene = make_fine_scene(config, self._mesh, None, self.device)
-        settings = fine_settings(config, scene.uv_per_length())
-        return Problem(setup, fine_stage(scene, setup.light, settings), scene)
+        field = make_known_field(config, self._mesh, setup.views, backend.networks)
+        material = make_texture_maps(config, None, self.device) if config.textures.learnt else field
+        scene = make_fine_scene(config, self._mesh, material, setup.views, backend.rasterizer, movable=True)
+        return Problem(setup, fine_stage(scene, setup, fine_settings(config, scene)), scene)
 
     def _setup(self, config: Config, backend: Backend) -> TrainingSetup:
         resolution = config.train.resolution

@@ -18,7 +18,7 @@ from recon.data.cameras import Cameras
 from recon.geometry.mesh import Mesh
 from recon.light.environment import PrefilteredLight
 from recon.material.channels import Channels
-from recon.render.fused_shading import ShadingFrame, fused_shade
+from recon.render.fused_shading import ShadingFrame, fused_shade, shading_normals
 from recon.render.interface import Raster, Rasterizer
 from recon.render.loss_routes import LossRoutes
 from recon.render.normal_variance import normal_variance
@@ -46,6 +46,11 @@ class SurfaceSample:
 
 class Scene(Protocol):
     """A surface with a material on it: what both training stages render."""
+
+    @property
+    def occlusion(self) -> Occlusion | None:
+        """What of the light the object keeps from itself; None where nothing is in the light's way."""
+        ...
 
     def mesh(self) -> Mesh:
         """The current surface; carries the gradient of what is learnt about it."""
@@ -123,7 +128,7 @@ def render_views(
         sample.normal, sample.tangent, positions, raster.views, fine_cameras.origins, light_rotation
     )
     with torch.no_grad():
-        shaded = world_normal(sample.normal, sample.channels.normal, sample.tangent)
+        shaded = shading_normals(sample.normal, sample.channels.normal, sample.tangent)
         variance = normal_variance(shaded, raster)
         occluded = None if occlusion is None else _occluded(occlusion, sample, raster, frame, light)
     color_a, color_b = fused_shade(
@@ -141,16 +146,6 @@ def _occluded(
     to_camera = normalize(frame.origins[frame.views] - frame.positions, dim=-1)
     rotation = None if frame.light_rotation is None else frame.light_rotation[frame.views]
     return occlusion(sample, raster, frame.positions, to_camera, light, rotation)
-
-
-def world_normal(normal: Tensor, perturbation: Tensor, tangent: Tensor | None) -> Tensor:
-    """(P, 3) unit world shading normal of a `SurfaceSample`'s parts."""
-    if tangent is None:
-        return normalize(normalize(normal, dim=-1) + perturbation, dim=-1)
-    # MikkTSpace: interpolated frame as it is, without renormalizing or orthogonalizing.
-    bitangent = tangent[:, 3:] * torch.linalg.cross(normal, tangent[:, :3])
-    x, y, z = perturbation.unbind(-1)
-    return normalize(x[:, None] * tangent[:, :3] + y[:, None] * bitangent + z[:, None] * normal, dim=-1)
 
 
 def _compose(

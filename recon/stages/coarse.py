@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor
 
@@ -10,9 +11,16 @@ from recon.light.environment import EnvironmentLight
 from recon.optimizers import LearntPart, ScheduledOptimizers
 from recon.regularizers import sdf_weight
 from recon.render.render_views import Rendered
-from recon.schedules import schedule
+from recon.schedules import annealed, coarse_b, schedule
 from recon.stages.coarse_scene import CoarseScene
-from recon.stages.regularization import SmoothnessSettings, light_terms, normal_terms, smoothness_terms
+from recon.stages.regularization import (
+    PriorSettings,
+    SmoothnessSettings,
+    light_terms,
+    normal_terms,
+    prior_terms,
+    smoothness_terms,
+)
 from recon.stages.run_stage import Stage
 
 
@@ -21,7 +29,8 @@ class CoarseSettings:
     """rates: base learning rate per part ("geometry", "a", "b" or "joint", "light").
 
     sdf_weights: of the SDF sign entropy, at the start and at the end. normal_smoothness: weight against
-    normals that differ across an edge. light_grey: of the grey-world prior.
+    normals that differ across an edge. light_grey: of the grey-world prior. b_rise: share of the stage over
+    which branch B's rate rises from 0. final_rate: share of its rate that every part ends with.
     """
 
     iterations: int
@@ -29,7 +38,10 @@ class CoarseSettings:
     sdf_weights: tuple[float, float]
     normal_smoothness: float
     smoothness: SmoothnessSettings
+    priors: PriorSettings
     light_grey: float
+    b_rise: float
+    final_rate: float
 
 
 def coarse_stage(scene: CoarseScene, light: EnvironmentLight, settings: CoarseSettings) -> Stage:
@@ -40,12 +52,12 @@ def coarse_stage(scene: CoarseScene, light: EnvironmentLight, settings: CoarseSe
         "light": list(light.parameters()),
     }
     # The light follows the mesh's schedule: it has to settle as early as the surface.
-    schedules = {"light": "coarse_geometry"}
+    schedules = {name: schedule(f"coarse_{name}") for name in parts if name != "light"}
+    schedules["light"] = schedule("coarse_geometry")
+    schedules["b"] = partial(coarse_b, rise=settings.b_rise)
     optimizers = ScheduledOptimizers(
         {
-            name: LearntPart(
-                parameters, settings.rates[name], schedule(schedules.get(name, f"coarse_{name}"))
-            )
+            name: LearntPart(parameters, settings.rates[name], annealed(schedules[name], settings.final_rate))
             for name, parameters in parts.items()
         },
         settings.iterations,
@@ -58,6 +70,7 @@ def coarse_stage(scene: CoarseScene, light: EnvironmentLight, settings: CoarseSe
             "sdf_sign": weight * scene.geometry.sign_regularizer(),
             **normal_terms(rendered.mesh, settings.normal_smoothness),
             **smoothness_terms(settings.smoothness, rendered, iteration),
+            **prior_terms(settings.priors, rendered, iteration),
             **light_terms(light, settings.light_grey),
         }
 

@@ -6,14 +6,19 @@ from torch import Tensor, nn
 
 from recon.geometry.dmtet import DMTet
 from recon.geometry.mesh import Mesh
-from recon.material.channels import Channels
 from recon.material.field import MaterialField
 from recon.render.interface import Raster, Rasterizer
 from recon.render.render_views import SurfaceSample
+from recon.stages.field_sample import sample_field
 
 
 class CoarseScene(nn.Module):
-    """A deformable tetrahedral grid and a material field, rendered by `recon.render.render_views`."""
+    """A deformable tetrahedral grid and a material field, rendered by `recon.render.render_views`.
+
+    Nothing blocks the light here: shadows of a surface that is still forming would only mislead it.
+    """
+
+    occlusion = None
 
     def __init__(self, geometry: DMTet, field: MaterialField) -> None:
         super().__init__()
@@ -30,9 +35,4 @@ class CoarseScene(nn.Module):
     def sample(self, mesh: Mesh, raster: Raster, positions: Tensor, rasterizer: Rasterizer) -> SurfaceSample:
         assert mesh.normals is not None and mesh.normal_faces is not None
         normal = rasterizer.interpolate(mesh.normals, raster, mesh.normal_faces)
-
-        def lookup(points: Tensor, rows: Tensor) -> Channels:
-            return self.field.sample(points)
-
-        channels = self.field.sample(positions)
-        return SurfaceSample(channels, normal, None, positions, lookup)
+        return sample_field(self.field, positions, normal)

@@ -9,7 +9,7 @@ from torch import Tensor
 from recon.geometry.laplacian import normal_consistency
 from recon.geometry.mesh import Mesh
 from recon.light.environment import EnvironmentLight
-from recon.regularizers import grey_world, jittered_smoothness, ramp
+from recon.regularizers import binary_prior, grey_world, jittered_smoothness, ramp
 from recon.render.edge_adjacency import mates_of
 from recon.render.render_views import Rendered
 
@@ -37,20 +37,55 @@ def smoothness_terms(settings: SmoothnessSettings, rendered: Rendered, iteration
     """Weighted smoothness of albedo and of roughness and metallic where `rendered` looked them up."""
     if not settings.used:
         return {}
-    cameras, sample = rendered.raster.cameras, rendered.sample
+    sample = rendered.sample
     smoothness = jittered_smoothness(
         sample.lookup,
         sample.coordinates,
         sample.channels,
         sigma=settings.jitter,
         fraction=settings.subset,
-        coverage=len(sample.coordinates) / (len(cameras) * cameras.height * cameras.width),
+        coverage=_covered_share(rendered),
     )
     weight = ramp(iteration, settings.ramp)
     return {
         "albedo_smoothness": settings.albedo * weight * smoothness.albedo,
         "material_smoothness": settings.material * weight * smoothness.roughness_metallic,
     }
+
+
+@dataclass(frozen=True)
+class PriorSettings:
+    """Weights of what is likely of any material.
+
+    metallic: of `binary_prior`; it may only decide what the pictures have left open, so it grows from
+    `metallic_from` to its full weight over `metallic_ramp` iterations. normal_offset: of the mean squared
+    offset that a field adds to normals, since noise there costs little and blurs reflections.
+    """
+
+    metallic: float
+    metallic_from: float
+    metallic_ramp: float
+    normal_offset: float
+
+
+def prior_terms(settings: PriorSettings, rendered: Rendered, iteration: int) -> dict[str, Tensor]:
+    """Weighted priors of the material where `rendered` shows it."""
+    sample, terms = rendered.sample, {}
+    share = _covered_share(rendered)
+    grown = (iteration - settings.metallic_from) / max(settings.metallic_ramp, 1.0)
+    weight = settings.metallic * share * min(max(grown, 0.0), 1.0)
+    if weight > 0.0:
+        terms["metallic_prior"] = weight * binary_prior(sample.channels.metallic)
+    if settings.normal_offset > 0.0 and sample.tangent is None and sample.channels.normal.requires_grad:
+        size = sample.channels.normal.square().sum(dim=1).mean()
+        terms["normal_offset"] = settings.normal_offset * share * size
+    return terms
+
+
+def _covered_share(rendered: Rendered) -> float:
+    """Image losses average over all pixels; terms of the covered ones have to be weighed likewise."""
+    cameras = rendered.raster.cameras
+    return len(rendered.positions) / (len(cameras) * cameras.height * cameras.width)
 
 
 def normal_terms(mesh: Mesh, weight: float) -> dict[str, Tensor]:

@@ -16,6 +16,7 @@ from recon.optimizers import ScheduledOptimizers
 from recon.render.interface import Rasterizer
 from recon.render.loss_routes import LossRoutes
 from recon.render.render_views import Rendered, Scene, render_views
+from recon.stages.fine_scene import FineScene
 from recon.stages.step_losses import StepLosses
 from recon.workers import Workers
 
@@ -24,8 +25,8 @@ from recon.workers import Workers
 class Stage:
     """One stage of training.
 
-    regularize: (rendered, iteration) -> weighted scalar terms by name. after_step: called after every step,
-    to put parameters back into their range.
+    regularize: (rendered, iteration) -> weighted scalar terms by name. before_step: called with the iteration
+    that follows. after_step: called after every step, to put parameters back into their range.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Stage:
     optimizers: ScheduledOptimizers
     regularize: Callable[[Rendered, int], dict[str, Tensor]]
     after_step: Callable[[], None]
+    before_step: Callable[[int], None] = lambda iteration: None
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,12 @@ class TrainingSetup:
         """The light to shade with; made once where it is known, anew with its gradient where it is learnt."""
         return self.light.prefilter()
 
+    def trace_occlusion(self, scene: FineScene) -> None:
+        """Finds anew what of the light `scene` keeps from itself, as its surface and material are now."""
+        if scene.occlusion is not None:
+            material = scene.vertex_material(self.rasterizer)
+            scene.occlusion.refresh(scene.mesh().detach(), material, self.prefiltered_light(), self.fg)
+
     def render(self, scene: Scene, views: Tensor) -> Rendered:
         """Renders the training views of indices `views` (B,), gradients routed as the objective asks."""
         return self._render(scene, self.views, views, self.objective.routes)
@@ -105,6 +113,7 @@ class TrainingSetup:
             routes=routes,
             samples=self.samples,
             light_rotation=None if rotation is None else rotation[chosen],
+            occlusion=scene.occlusion,
         )
 
 
@@ -124,6 +133,7 @@ def run_stage(
 
 
 def _step(stage: Stage, step_losses: StepLosses, views: Tensor, iteration: int) -> StepResult:
+    stage.before_step(iteration)
     losses, rendered, reference = step_losses(views, iteration)
     stage.optimizers.zero_grad()
     torch.stack(list(losses.values())).sum().backward()

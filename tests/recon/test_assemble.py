@@ -14,6 +14,7 @@ from recon.assemble import (
     fine_settings,
     make_coarse_scene,
     make_field,
+    make_fine_scene,
     make_light,
 )
 from recon.config import Config, load_config
@@ -22,8 +23,9 @@ from recon.data.views import Views
 from recon.geometry.grid_box import GridBox, cube
 from recon.material.field import JointField, MaterialField, SplitField
 from recon.material.hash_grid import HashGrid
-from recon.stages.regularization import SmoothnessSettings
-from tests.recon.stages.scenes import views
+from recon.stages.fine_scene import FineScene
+from recon.stages.regularization import PriorSettings, SmoothnessSettings
+from tests.recon.stages.scenes import RASTERIZER, field, fine_scene, sphere_mesh, views
 from usd_tools.errors import UserError
 from usd_tools.images import write_exr
 
@@ -213,6 +215,7 @@ def test_rates_come_from_the_config():
     settings = config(
         "train.learning_rate_coarse=0.02",
         "train.learning_rate_fine=0.004",
+        "train.learning_rate_field=0.05",
         "geometry.learning_rate_scale=0.5",
         "material.a.learning_rate_scale=2",
         "material.b.learning_rate_scale=0.25",
@@ -221,8 +224,11 @@ def test_rates_come_from_the_config():
     assert coarse_settings(settings).rates == pytest.approx(
         {"geometry": 0.01, "a": 0.04, "b": 0.005, "joint": 0.02, "light": 0.07}
     )
-    assert fine_settings(settings, 1.0).rates == pytest.approx(
+    assert fine_settings(settings, fine_scene()).rates == pytest.approx(
         {"geometry": 0.002, "a": 0.008, "b": 0.001, "joint": 0.004, "light": 0.07}
+    )
+    assert fine_settings(settings, FineScene(sphere_mesh(), field(), movable=True)).rates == pytest.approx(
+        {"geometry": 0.002, "a": 0.1, "b": 0.0125, "joint": 0.05, "light": 0.07}
     )
 
 
@@ -239,14 +245,38 @@ def test_stage_settings_come_from_the_config():
         "regularizer.subset=0.5",
         "regularizer.light_grey=0.6",
     )
-    coarse, fine = coarse_settings(settings), fine_settings(settings, uv_scale=0.25)
+    maps = fine_scene()
+    coarse, fine = coarse_settings(settings), fine_settings(settings, maps)
     assert (coarse.iterations, fine.iterations) == (7, 9)
     assert coarse.sdf_weights == (0.3, 0.02) and fine.laplacian == 12
     assert coarse.light_grey == fine.light_grey == 0.6
     assert coarse.smoothness == SmoothnessSettings(0.1, 0.2, 11, 0.04, 0.5)
-    # As far on the surface as in space: a quarter of a uv unit per unit of length.
-    assert fine.smoothness == SmoothnessSettings(0.1, 0.2, 11, pytest.approx(0.01), 0.5)
-    assert not fine.joint and fine_settings(config("material.model=joint"), 1.0).joint
+    # As far on the surface as in space.
+    jitter = pytest.approx(0.04 * maps.uv_per_length())
+    assert fine.smoothness == SmoothnessSettings(0.1, 0.2, 11, jitter, 0.5)
+    assert not fine.joint and fine_settings(config("material.model=joint"), maps).joint
+
+
+def test_what_is_learnt_from_nothing_has_ramps_and_what_is_refined_has_none():
+    given = ("regularizer.metallic_prior=0.5", "regularizer.normal_offset=0.4", "train.fine_iterations=100")
+    scene = FineScene(sphere_mesh(), field(), movable=True)
+    refined = fine_settings(config(*given), scene)
+    assert refined.priors == PriorSettings(0.5, -1.0, 0.0, 0.4) and refined.smoothness.ramp == 0
+    known = fine_settings(config(*given, "geometry.mesh=a.obj", "regularizer.smoothness_ramp=11"), scene)
+    assert known.priors == PriorSettings(0.5, 50.0, 25.0, 0.4) and known.smoothness.ramp == 11
+    coarse = coarse_settings(config(*given, "train.coarse_iterations=40"))
+    assert coarse.priors == PriorSettings(0.5, 30.0, 10.0, 0.4)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "traced"),
+    [((), True), (("light.model=split_sum",), False), (("data.kind=mesh",), False)],
+    ids=str,
+)
+def test_occlusion_is_traced_where_references_have_it(overrides, traced):
+    given = config(*overrides)
+    scene = make_fine_scene(given, sphere_mesh(), field(), views(), RASTERIZER, movable=True)
+    assert (scene.occlusion is not None) == traced
 
 
 def test_channel_ranges_come_from_the_config():

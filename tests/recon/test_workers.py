@@ -21,7 +21,7 @@ from recon.workers import Workers
 from tests.recon.cuda import needs_two_gpus
 from tests.recon.one_step import EXACT, one_step
 from tests.recon.small_dataset import TINY, write_dataset
-from tests.recon.stages.scenes import NO_SMOOTHNESS, RATES, fine_scene, setup
+from tests.recon.stages.scenes import NO_PRIORS, NO_SMOOTHNESS, RATES, fine_scene, setup
 from usd_tools.errors import UserError
 from usd_tools.images import read_image
 
@@ -123,6 +123,6 @@ def test_two_gpus_take_the_step_of_one(dataset, tmp_path):
 def test_a_batch_that_cannot_be_shared_is_refused_before_the_first_step():
     problem = setup(batch=3)
     problem.workers = Workers(0, 2)
-    settings = FineSettings(1, RATES, False, 1.0, 0.0, NO_SMOOTHNESS, 0.005)
+    settings = FineSettings(1, RATES, False, 1.0, 0.0, NO_SMOOTHNESS, NO_PRIORS, 0.005)
     with pytest.raises(UserError, match=r"train\.batch: 3 views cannot be shared equally by 2 processes"):
-        run_stage(fine_stage(fine_scene(), problem.light, settings), problem, lambda result: None)
+        run_stage(fine_stage(fine_scene(), problem, settings), problem, lambda result: None)

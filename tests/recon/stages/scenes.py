@@ -12,7 +12,7 @@ from recon.light.environment import EnvironmentLight
 from recon.light.fg_table import fg_table
 from recon.losses import BRANCH_LOSSES
 from recon.material.channels import ChannelSettings
-from recon.material.field import EncoderSettings, JointField, SplitField
+from recon.material.field import EncoderSettings, JointField, MaterialField, SplitField
 from recon.material.texture_maps import TextureMaps, initial_maps
 from recon.objectives import SplitObjective
 from recon.render.loss_routes import LossRoutes
@@ -20,7 +20,7 @@ from recon.render.render_views import render_views
 from recon.render.warp_backend import WarpRasterizer
 from recon.stages.coarse_scene import CoarseScene
 from recon.stages.fine_scene import FineScene
-from recon.stages.regularization import SmoothnessSettings
+from recon.stages.regularization import PriorSettings, SmoothnessSettings
 from recon.stages.run_stage import TrainingSetup
 from tests.recon.render.scenes import orbit_cameras
 from tests.shapes import uv_sphere
@@ -28,6 +28,7 @@ from tests.shapes import uv_sphere
 RASTERIZER = WarpRasterizer(torch.device("cpu"))
 RATES = {"geometry": 0.03, "a": 0.02, "b": 0.01, "joint": 0.04, "light": 0.05}
 SMOOTHNESS = SmoothnessSettings(albedo=0.03, material=0.02, ramp=10, jitter=0.01, subset=0.5)
+NO_PRIORS = PriorSettings(metallic=0.0, metallic_from=0.0, metallic_ramp=0.0, normal_offset=0.0)
 NO_SMOOTHNESS = SmoothnessSettings(albedo=0.0, material=0.0, ramp=10, jitter=0.01, subset=0.5)
 
 
@@ -56,14 +57,16 @@ def fine_scene(*, movable: bool = True) -> FineScene:
 
 
 def coarse_scene(model: str = "split") -> CoarseScene:
-    geometry = DMTet.sphere(build_tet_grid(8, 1.0), 0.6)
+    return CoarseScene(DMTet.sphere(build_tet_grid(8, 1.0), 0.6), field(model))
+
+
+def field(model: str = "split") -> MaterialField:
     bounds = torch.tensor([[-1.0] * 3, [1.0] * 3])
     encoder = EncoderSettings(levels=4, table_log2=8, finest=32, width=16)
     generator = torch.Generator().manual_seed(0)
     if model == "joint":
-        return CoarseScene(geometry, JointField(bounds, encoder, ChannelSettings(), generator=generator))
-    field = SplitField(bounds, encoder, encoder, ChannelSettings(), generator=generator)
-    return CoarseScene(geometry, field)
+        return JointField(bounds, encoder, ChannelSettings(), generator=generator)
+    return SplitField(bounds, encoder, encoder, ChannelSettings(), generator=generator)
 
 
 def views(count: int = 5) -> Views:

@@ -11,8 +11,10 @@ from recon.geometry.laplacian import normal_consistency
 from recon.regularizers import sdf_weight
 from recon.render.edge_adjacency import edge_mates
 from recon.stages.coarse import CoarseSettings, coarse_stage
+from recon.stages.regularization import PriorSettings
 from recon.stages.run_stage import run_stage
 from tests.recon.stages.scenes import (
+    NO_PRIORS,
     NO_SMOOTHNESS,
     RASTERIZER,
     RATES,
@@ -25,7 +27,10 @@ from tests.recon.stages.scenes import (
 
 
 def settings(iterations: int = 1000, smoothness=SMOOTHNESS) -> CoarseSettings:
-    return CoarseSettings(iterations, RATES, (0.2, 0.01), 0.0, smoothness, 0.005)
+    """METHOD's schedules, as published."""
+    return CoarseSettings(
+        iterations, RATES, (0.2, 0.01), 0.0, smoothness, NO_PRIORS, 0.005, b_rise=0.5, final_rate=1.0
+    )
 
 
 def test_rates_follow_method():
@@ -54,6 +59,35 @@ def test_joint_follows_the_mesh():
     for iteration in (0, 300, 999):
         decay = 10 ** (-0.0002 * iteration)
         assert rates(iteration) == pytest.approx({"geometry": 0.03 * decay, "joint": 0.04 * decay})
+
+
+def test_rates_may_end_low_and_b_may_start_at_once():
+    changed = replace(settings(), b_rise=0.0, final_rate=0.1)
+    rates = coarse_stage(coarse_scene(), trainable_light(), changed).optimizers.learning_rates
+    published = coarse_stage(coarse_scene(), trainable_light(), settings()).optimizers.learning_rates
+    assert rates(0)["b"] == 0.01
+    assert rates(500)["a"] == pytest.approx(published(500)["a"])
+    for name in ("a", "geometry", "light"):
+        assert rates(1000)[name] == pytest.approx(0.1 * published(1000)[name])
+
+
+def test_priors_of_the_material():
+    scene, problem = coarse_scene(), setup()
+    priors = PriorSettings(metallic=2.0, metallic_from=100, metallic_ramp=50, normal_offset=3.0)
+    chosen = replace(settings(smoothness=NO_SMOOTHNESS), priors=priors)
+    stage = coarse_stage(scene, known_light(), chosen)
+    with torch.no_grad():  # offsets are almost zero at first
+        scene.field.branch_a.mlp.layers[-1].weight.mul_(1e4)
+    rendered = problem.render(scene, torch.tensor([0]))
+    channels, pixels = rendered.sample.channels, rendered.alpha.numel()
+    terms = stage.regularize(rendered, 125)
+    metallic = channels.metallic
+    torch.testing.assert_close(terms["metallic_prior"], (metallic * (1 - metallic)).sum() / pixels)
+    torch.testing.assert_close(terms["normal_offset"], 3.0 * channels.normal.square().sum() / pixels)
+    assert terms["metallic_prior"] > 0 and terms["normal_offset"] > 0
+    assert "metallic_prior" not in stage.regularize(rendered, 100)
+    late = stage.regularize(rendered, 900)["metallic_prior"]
+    torch.testing.assert_close(late, 2.0 * terms["metallic_prior"])
 
 
 @pytest.mark.parametrize("model", ["split", "joint"])

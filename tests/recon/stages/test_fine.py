@@ -10,14 +10,17 @@ import torch
 from recon.geometry.laplacian import UniformLaplacian, normal_consistency
 from recon.geometry.mesh import Mesh, mesh_from_obj, smooth_normals
 from recon.render.edge_adjacency import edge_mates
+from recon.render.self_occlusion import SelfOcclusion
 from recon.stages.fine import FineSettings, fine_stage
 from recon.stages.fine_scene import FineScene
 from recon.stages.run_stage import run_stage
 from tests.recon.stages.scenes import (
+    NO_PRIORS,
     NO_SMOOTHNESS,
     RASTERIZER,
     RATES,
     SMOOTHNESS,
+    field,
     fine_scene,
     known_light,
     setup,
@@ -29,7 +32,7 @@ from tests.shapes import uv_sphere
 
 
 def settings(iterations: int = 1000, *, joint: bool = False, smoothness=NO_SMOOTHNESS) -> FineSettings:
-    return FineSettings(iterations, RATES, joint, 50.0, 0.0, smoothness, 0.005)
+    return FineSettings(iterations, RATES, joint, 50.0, 0.0, smoothness, NO_PRIORS, 0.005)
 
 
 def artists_mesh() -> Mesh:
@@ -123,7 +126,7 @@ def test_sample_looks_maps_up_by_uv(movable):
     scene, problem = fine_scene(movable=movable), setup()
     with torch.no_grad():  # roughness says where u is
         ramp = (torch.arange(16) + 0.5) / 16
-        scene.maps.map_b[..., 0] = ramp
+        scene.material.map_b[..., 0] = ramp
     mesh = scene.mesh()
     raster = RASTERIZER.rasterize(mesh.vertices, mesh.faces, problem.views.cameras[:2])
     positions = RASTERIZER.interpolate(mesh.vertices, raster, mesh.faces)
@@ -139,12 +142,12 @@ def test_sample_looks_maps_up_by_uv(movable):
     rows = torch.arange(0, len(u), 3)
     again = sample.lookup(sample.coordinates[rows], rows)
     torch.testing.assert_close(again.roughness, sample.channels.roughness[rows])
-    (gradient,) = torch.autograd.grad(again.roughness.sum(), scene.maps.map_b)
+    (gradient,) = torch.autograd.grad(again.roughness.sum(), scene.material.map_b)
     assert gradient[..., 0].sum() == pytest.approx(len(rows), rel=1e-4)
 
 
 def test_rates_follow_method():
-    rates = fine_stage(fine_scene(), trainable_light(), settings()).optimizers.learning_rates
+    rates = fine_stage(fine_scene(), setup(trainable_light()), settings()).optimizers.learning_rates
     assert rates(0) == pytest.approx({"geometry": 0.0, "a": 0.0, "b": 0.01 * 0.01, "light": 0.0})
     assert rates(50)["a"] == pytest.approx(0.02 * 0.5)
     middle = {"geometry": 0.03 * 10**-0.08, "a": 0.02 * 10**-0.08, "light": 0.05 * 10**-0.08}
@@ -155,7 +158,7 @@ def test_rates_follow_method():
 
 
 def test_joint_follows_the_mesh():
-    rates = fine_stage(fine_scene(), known_light(), settings(joint=True)).optimizers.learning_rates
+    rates = fine_stage(fine_scene(), setup(known_light()), settings(joint=True)).optimizers.learning_rates
     for iteration in (0, 60, 500, 999):
         share = iteration / 100 if iteration < 100 else 10 ** (-0.0002 * (iteration - 100))
         assert rates(iteration) == pytest.approx(
@@ -164,7 +167,7 @@ def test_joint_follows_the_mesh():
 
 
 def test_known_mesh_has_no_geometry_to_learn():
-    stage = fine_stage(fine_scene(movable=False), known_light(), settings())
+    stage = fine_stage(fine_scene(movable=False), setup(known_light()), settings())
     assert list(stage.optimizers.adams) == ["a", "b"]
     rendered = setup().render(stage.scene, torch.tensor([0]))
     assert stage.regularize(rendered, 10) == {}
@@ -172,10 +175,10 @@ def test_known_mesh_has_no_geometry_to_learn():
 
 def test_regularizers_are_weighted():
     scene, light, problem = fine_scene(), trainable_light(), setup()
-    stage = fine_stage(scene, light, settings(smoothness=SMOOTHNESS))
+    stage = fine_stage(scene, setup(light), settings(smoothness=SMOOTHNESS))
     with torch.no_grad():
         scene.offsets[7] += torch.tensor([0.0, 0.1, 0.0])
-        scene.maps.map_a[::2, :, :3] = 0.9
+        scene.material.map_a[::2, :, :3] = 0.9
         terms = stage.regularize(problem.render(scene, torch.tensor([0, 1])), 10)
         assert set(terms) == {"laplacian", "albedo_smoothness", "material_smoothness", "light_grey"}
         laplacian = UniformLaplacian(scene.start.faces, len(scene.start.vertices))
@@ -191,10 +194,12 @@ def test_regularizers_are_weighted():
 def test_stage_keeps_maps_in_range(movable):
     problem, scene = setup(), fine_scene(movable=movable)
     rates = RATES | {"a": 5.0, "b": 50.0, "geometry": 0.001}
-    before = scene.maps.map_a.detach().clone()
-    stage = fine_stage(scene, problem.light, FineSettings(4, rates, False, 50.0, 0.0, NO_SMOOTHNESS, 0.0))
+    before = scene.material.map_a.detach().clone()
+    stage = fine_stage(
+        scene, problem, FineSettings(4, rates, False, 50.0, 0.0, NO_SMOOTHNESS, NO_PRIORS, 0.0)
+    )
     run_stage(stage, problem, lambda result: None)
-    a, b = scene.maps.map_a.detach(), scene.maps.map_b.detach()
+    a, b = scene.material.map_a.detach(), scene.material.map_b.detach()
     assert not torch.equal(a, before)
     assert a[..., :3].min() >= 0.0 and a[..., :3].max() <= 1.0
     torch.testing.assert_close(a[..., 3:].norm(dim=-1), torch.ones(a.shape[:2]))
@@ -204,7 +209,7 @@ def test_stage_keeps_maps_in_range(movable):
 
 def test_normal_smoothness_of_a_movable_mesh():
     scene, problem = fine_scene(), setup()
-    stage = fine_stage(scene, known_light(), replace(settings(), normal_smoothness=2.0))
+    stage = fine_stage(scene, setup(known_light()), replace(settings(), normal_smoothness=2.0))
     with torch.no_grad():
         scene.offsets += 0.01 * torch.randn(scene.offsets.shape, generator=torch.Generator().manual_seed(3))
         mesh = scene.mesh()
@@ -212,3 +217,57 @@ def test_normal_smoothness_of_a_movable_mesh():
     expected = 2.0 * normal_consistency(mesh.vertices, mesh.faces, edge_mates(mesh.faces))
     torch.testing.assert_close(terms["normal_smoothness"], expected)
     assert float(expected) > 0.0
+
+
+@pytest.mark.parametrize("model", ["split", "joint"])
+def test_a_field_is_refined_in_3d(model):
+    problem = setup()
+    scene = FineScene(sphere_mesh(), field(model), movable=True)
+    stage = fine_stage(scene, problem, settings(4))
+    names = {"geometry", *scene.material.parameter_groups()}
+    rates = stage.optimizers.learning_rates
+    # Warm-up over 50 steps, full rate until 30 %, then down to a fiftieth.
+    longer = fine_stage(scene, problem, settings(1000)).optimizers.learning_rates
+    for name in names:
+        assert longer(24)[name] == pytest.approx(0.5 * RATES[name])
+        assert longer(300)[name] == pytest.approx(RATES[name])
+        assert longer(1000)[name] == pytest.approx(0.02 * RATES[name])
+    assert set(rates(0)) == names
+    before = {name: value.detach().clone() for name, value in scene.named_parameters()}
+    run_stage(stage, problem, lambda result: None)
+    assert all(not torch.equal(value, before[name]) for name, value in scene.named_parameters())
+    mesh = scene.mesh()
+    raster = RASTERIZER.rasterize(mesh.vertices, mesh.faces, problem.views.cameras[:1])
+    positions = RASTERIZER.interpolate(mesh.vertices, raster, mesh.faces)
+    sample = scene.sample(mesh, raster, positions, RASTERIZER)
+    assert sample.tangent is None and mesh.tangents is None
+    torch.testing.assert_close(sample.channels.albedo, scene.material.sample(positions).albedo)
+
+
+def test_occlusion_is_traced_now_and_then_and_changes_the_picture():
+    mesh = sphere_mesh()
+    under = replace(mesh, vertices=mesh.vertices * torch.tensor([3.0, 0.05, 3.0]) - torch.tensor([0, 0.9, 0]))
+    both = Mesh(
+        torch.cat([mesh.vertices, under.vertices]),
+        torch.cat([mesh.faces, under.faces + len(mesh.vertices)]),
+        torch.cat([mesh.uvs, mesh.uvs]),
+        torch.cat([mesh.uv_faces, mesh.uv_faces + len(mesh.uvs)]),
+    )
+    problem, occlusion = setup(), SelfOcclusion(both.faces, len(both.vertices), bvh=RASTERIZER.bvh)
+    scene = FineScene(both, texture_maps(), movable=True, occlusion=occlusion)
+    stage = fine_stage(scene, problem, settings(40))
+    for iteration in range(33):
+        stage.before_step(iteration)
+    assert int(occlusion.refreshes) == 3  # before steps 0, 16 and 32
+    with torch.no_grad():
+        shadowed = problem.render(scene, torch.tensor([0])).image_a
+        scene.occlusion = None
+        lit = problem.render(scene, torch.tensor([0])).image_a
+    assert shadowed.mean() < 0.97 * lit.mean()
+
+
+@pytest.mark.parametrize("material", [texture_maps, field])
+def test_material_at_the_vertices(material):
+    scene = FineScene(sphere_mesh(), material(), movable=True)
+    found = scene.vertex_material(RASTERIZER)
+    assert found.albedo.shape == (len(sphere_mesh().vertices), 3) and not found.albedo.requires_grad

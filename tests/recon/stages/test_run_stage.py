@@ -14,14 +14,14 @@ from torch import Tensor
 from recon.data.views import Views
 from recon.stages.fine import FineSettings, fine_stage
 from recon.stages.run_stage import Stage, StepResult, TrainingSetup, ViewOrder, run_stage
-from tests.recon.stages.scenes import NO_SMOOTHNESS, RATES, fine_scene, setup, trainable_light
+from tests.recon.stages.scenes import NO_PRIORS, NO_SMOOTHNESS, RATES, fine_scene, setup, trainable_light
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 def stage_for(problem: TrainingSetup, iterations: int = 6) -> Stage:
-    settings = FineSettings(iterations, RATES, False, 1.0, 0.0, NO_SMOOTHNESS, 0.005)
-    return fine_stage(fine_scene(), problem.light, settings)
+    settings = FineSettings(iterations, RATES, False, 1.0, 0.0, NO_SMOOTHNESS, NO_PRIORS, 0.005)
+    return fine_stage(fine_scene(), problem, settings)
 
 
 def learn(problem: TrainingSetup, stage: Stage, start: int = 0) -> list[StepResult]:
@@ -116,7 +116,7 @@ def test_terms_are_summed_and_the_range_is_kept_after_each_step():
     problem = setup()
     stage = stage_for(problem, 2)
     seen: list[float] = []
-    maps = stage.scene.maps
+    maps = stage.scene.material
 
     def pull(rendered: object, iteration: int) -> dict[str, Tensor]:
         return {"pull": -1000.0 * maps.map_b.sum()}
