@@ -6,6 +6,7 @@ of it: it is written once, over the covered pixels that a `Raster` lists.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
@@ -102,7 +103,7 @@ class Rasterizer(Protocol):
         """
         ...
 
-    def texture(self, mips: list[Tensor], uv: Tensor, footprint: Tensor | None = None) -> Tensor:
+    def texture(self, mips: Sequence[Tensor], uv: Tensor, footprint: Tensor | None = None) -> Tensor:
         """(P, C) texture lookup with wrap-around ("repeat") addressing.
 
         mips: level 0 first, each (H, W, C); level k + 1 has half the size of level k. Row 0 is v = 1 (the

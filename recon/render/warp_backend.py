@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,11 +11,12 @@ from torch import Tensor
 from recon.data.cameras import Cameras
 from recon.render.edge_adjacency import mates_of
 from recon.render.interface import Raster
+from recon.render.mipmaps import MipChain
 from recon.render.triangle_bvh import TriangleBvh
 from recon.render.warp_antialias import Crossings, antialias, find_crossings
 from recon.render.warp_kernels.visibility import trace_pixels
 from recon.render.warp_surface import Interpolate, SolveBarycentrics, camera_inputs, uv_footprint
-from recon.render.warp_texture import LookUpTexture, mip_level
+from recon.render.warp_texture import LookUpTexture
 from recon.warp_runtime import launch
 
 
@@ -81,9 +83,7 @@ class WarpRasterizer:
             )
         return antialias(image, visibility.crossings, raster.vertices, raster.cameras)
 
-    def texture(self, mips: list[Tensor], uv: Tensor, footprint: Tensor | None = None) -> Tensor:
-        if footprint is None:
-            return LookUpTexture.apply(uv, uv.new_zeros(uv.shape[0]), mips[0])
-        height, width, _ = mips[0].shape
-        wanted = mip_level(footprint.detach(), height, width, len(mips))
-        return LookUpTexture.apply(uv, wanted, *mips)
+    def texture(self, mips: Sequence[Tensor], uv: Tensor, footprint: Tensor | None = None) -> Tensor:
+        chain = MipChain.of(mips)
+        footprints = uv.new_empty(0, 2, 2) if footprint is None else footprint
+        return LookUpTexture.apply(uv, footprints, chain.flat, (chain.height, chain.width), len(chain))

@@ -24,34 +24,37 @@ def mip_level(footprint: Tensor, height: int, width: int, levels: int) -> Tensor
 
 
 class LookUpTexture(torch.autograd.Function):
-    """(P, C) trilinear lookup; differentiable with respect to `uv` and every level, not to `wanted`."""
+    """(P, C) trilinear lookup; differentiable with respect to `uv` and `texels`, not to `footprints`.
+
+    footprints: (P, 2, 2), or (0, 2, 2) for level 0. texels: (T, C) of a `MipChain` whose level 0 has `size`.
+    """
 
     @staticmethod
-    def forward(ctx: Any, uv: Tensor, wanted: Tensor, *mips: Tensor) -> Tensor:
-        uv, wanted = uv.detach().contiguous(), wanted.detach().contiguous()
-        mips = tuple(texels.detach().contiguous() for texels in mips)
-        values = uv.new_zeros(uv.shape[0], mips[0].shape[2])
-        for level, texels in enumerate(mips):
-            inputs = (uv, wanted, float(level), texels, values)
-            launch(kernels.lookup_level, uv.shape[0], inputs, uv.device)
-        ctx.save_for_backward(uv, wanted, *mips)
+    def forward(
+        ctx: Any, uv: Tensor, footprints: Tensor, texels: Tensor, size: tuple[int, int], levels: int
+    ) -> Tensor:
+        uv, footprints = uv.detach().contiguous(), footprints.detach().contiguous()
+        texels = texels.detach().contiguous()
+        values = uv.new_empty(uv.shape[0], texels.shape[1])
+        inputs = (uv, footprints, *size, levels, texels, values)
+        launch(kernels.look_up, uv.shape[0], inputs, uv.device)
+        ctx.save_for_backward(uv, footprints, texels)
+        ctx.size, ctx.levels = size, levels
         return values
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        uv, wanted, *mips = ctx.saved_tensors
+        uv, footprints, texels = ctx.saved_tensors
         gradient = gradient.contiguous()
         count, device = uv.shape[0], uv.device
-        uv_gradient = torch.zeros_like(uv) if ctx.needs_input_grad[0] else None
-        mip_gradients: list[Tensor | None] = [None] * len(mips)
-        for level, texels in enumerate(mips):
-            if uv_gradient is not None:
-                inputs = (uv, wanted, float(level), texels, gradient, uv_gradient)
-                launch(kernels.lookup_level_adjoint_uv, count, inputs, device)
-            if ctx.needs_input_grad[2 + level]:
-                texel_gradient = torch.zeros_like(texels)
-                scatter = (uv, wanted, float(level), gradient, texel_gradient)
-                launch(kernels.lookup_level_adjoint_texels, count, scatter, device, parallel=False)
-                mip_gradients[level] = texel_gradient
-        return uv_gradient, None, *mip_gradients
+        where = (uv, footprints, *ctx.size, ctx.levels)
+        uv_gradient = texel_gradient = None
+        if ctx.needs_input_grad[0]:
+            uv_gradient = torch.empty_like(uv)
+            launch(kernels.look_up_adjoint_uv, count, (*where, texels, gradient, uv_gradient), device)
+        if ctx.needs_input_grad[2]:
+            texel_gradient = torch.zeros_like(texels)
+            inputs = (*where, gradient, texel_gradient)
+            launch(kernels.look_up_adjoint_texels, count, inputs, device, parallel=False)
+        return uv_gradient, None, texel_gradient, None, None
