@@ -132,10 +132,10 @@ def write_layer_over(
     UsdGeom.SetStageMetersPerUnit(stage, UsdGeom.GetStageMetersPerUnit(source))
     if source.HasDefaultPrim():
         root.defaultPrim = source.GetRootLayer().defaultPrim
-    for path_inside in (place.object, *lights):
+    for path_inside in (*place.replaced, *lights):
         open_instances(stage, path_inside)
 
-    differs = [place.root, place.object, *lights]
+    differs = [place.root, *place.replaced, *lights]
     switch = SourceVariants(stage, differs)
     with switch.recovered(place.root):
         _describe(UsdGeom.Xform.Define(stage, place.root).GetPrim(), recovered)
@@ -145,9 +145,10 @@ def write_layer_over(
         if recovered.probe:
             _define_light(stage, place.root, recovered, _light_turns(source, frame))
     if known:
-        with switch.recovered(place.object):
-            _bind_over_the_original(stage, switch.host(place.object), place.object, material)
-    for hidden in lights if known else [place.object, *lights]:
+        (mesh,) = place.replaced
+        with switch.recovered(mesh):
+            _bind_over_the_original(stage, switch.host(mesh), mesh, material)
+    for hidden in lights if known else [*place.replaced, *lights]:
         with switch.recovered(hidden):
             _hide(stage, hidden, frame)
     _save(stage, path)
@@ -173,7 +174,7 @@ def _is_same_mesh(place: RecoveredPlace, recovered: Recovered) -> bool:
     if not same:
         log.warning(
             "%s: is not the mesh that was trained on (other UVs or shape), so that mesh is brought along",
-            place.object,
+            place.prim.GetPath(),
         )
     return same
 
@@ -268,6 +269,8 @@ def _hide(stage: Any, path: str, frame: float) -> None:
     from pxr import UsdGeom
 
     prim = stage.GetPrimAtPath(path)
+    if not prim or not prim.IsActive():  # gone with a prim above it
+        return
     visibility = UsdGeom.Imageable(prim).CreateVisibilityAttr(UsdGeom.Tokens.invisible)
     if visibility.Get(frame) != UsdGeom.Tokens.invisible or visibility.GetTimeSamples():
         visibility.Clear()

@@ -12,19 +12,20 @@ from usd_tools.errors import UserError
 from usd_tools.matrices import Matrix, transform_points
 from usd_tools.mesh_reading import find_uv_primvar, read_mesh
 from usd_tools.obj import ObjMesh
-from usd_tools.stage import find_mesh, prim_at, world_matrix
+from usd_tools.stage import find_object, prim_at, world_matrix
 
 
 @dataclass(frozen=True)
 class RecoveredPlace:
     """The original's side of an import.
 
-    prim: of the original stage, what is replaced. object: its path. root: path for the prim that will hold
-        the result, beside it. frame: at which the rest holds. local_to_stage: (4, 4).
+    prim: of the original stage, what is replaced: a mesh, or what is above several. replaced: paths of its
+        visible meshes, which give way to the result; its own where it has none. root: path for the prim that
+        will hold the result, beside it. frame: at which the rest holds. local_to_stage: (4, 4).
     """
 
     prim: Any
-    object: str
+    replaced: tuple[str, ...]
     root: str
     frame: float
     local_to_stage: Matrix
@@ -68,8 +69,10 @@ def find_place(stage: Any, object_path: str, frame: float) -> RecoveredPlace:
         raise UserError(
             f"--object {object_path}: is a {prim.GetTypeName() or 'prim without type'}; expected a mesh"
         )
-    with suppress(UserError):  # a group of meshes is replaced as a whole
-        prim = find_mesh(stage, object_path, frame).GetPrim()
+    shapes = [prim]
+    with suppress(UserError):  # other shapes can be replaced by a mesh as well
+        prim, meshes = find_object(stage, object_path, frame)
+        shapes = [mesh.GetPrim() for mesh in meshes]
     if prim.IsInPrototype():
         raise UserError(f"--object {object_path}: is a prototype; name the object where it is instanced")
     path = prim.GetPath()
@@ -77,15 +80,15 @@ def find_place(stage: Any, object_path: str, frame: float) -> RecoveredPlace:
     if stage.GetPrimAtPath(root):
         name = stage.GetRootLayer().GetDisplayName()
         raise UserError(f"{name}: already has a prim {root}; give the stage without an earlier result")
-    gprim = UsdGeom.Gprim(prim)
+    gprims = [UsdGeom.Gprim(shape) for shape in shapes]
     return RecoveredPlace(
         prim,
-        str(path),
+        tuple(str(shape.GetPath()) for shape in shapes),
         str(root),
         frame,
         world_matrix(prim, frame),
-        str(UsdGeom.Imageable(prim).ComputePurpose()),
-        bool(gprim.GetDoubleSidedAttr().Get()) if gprim else False,
+        str(UsdGeom.Imageable(shapes[0]).ComputePurpose()),
+        any(gprim and gprim.GetDoubleSidedAttr().Get() for gprim in gprims),
     )
 
 

@@ -22,12 +22,12 @@ def load_known_mesh(source: str, dataset: Path) -> Mesh:
     dataset.json takes into the dataset frame: at the frame and with the variants of the conversion.
 
     Raises:
-        UserError: the file, the prim or the UVs are missing.
+        UserError: the file, the prim or the UVs are missing, or the prim holds several meshes.
     """
     stage, separator, prim = source.rpartition(":/")
     if separator and stage.endswith(_STAGE_SUFFIXES):
         conversion = _read_conversion(dataset)
-        mesh = _to_dataset_frame(_load_prim(Path(stage), "/" + prim, conversion), conversion.matrix)
+        mesh = _to_dataset_frame(_load_prim(source, Path(stage), "/" + prim, conversion), conversion.matrix)
     else:
         mesh = read_obj(Path(source))
     if mesh.uvs is None or mesh.uv_faces is None:
@@ -68,13 +68,19 @@ def _read_conversion(dataset: Path) -> _Conversion:
     return _Conversion(matrix, frame, variants)
 
 
-def _load_prim(path: Path, prim: str, conversion: _Conversion) -> ObjMesh:
+def _load_prim(source: str, path: Path, prim: str, conversion: _Conversion) -> ObjMesh:
     from usd_tools.mesh_reading import read_mesh
-    from usd_tools.stage import find_mesh, open_stage
+    from usd_tools.stage import find_object, open_stage
 
     stage = open_stage(path, conversion.variants)
     time = stage.GetStartTimeCode() if conversion.frame is None else conversion.frame
-    return read_mesh(find_mesh(stage, prim, time), time)
+    _, meshes = find_object(stage, prim, time)
+    if len(meshes) > 1:
+        raise UserError(
+            f"geometry.mesh={source}: has {len(meshes)} meshes, each with UVs of its own; expected one. Name "
+            "the dataset's ground_truth/mesh.obj, which has them side by side, or convert one of them alone"
+        )
+    return read_mesh(meshes[0], time)
 
 
 def _to_dataset_frame(mesh: ObjMesh, matrix: np.ndarray) -> ObjMesh:

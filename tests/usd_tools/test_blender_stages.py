@@ -91,7 +91,7 @@ def test_ground_truth_agrees_with_its_own_stage(exported, tmp_path, mode):
 
 
 @pytest.mark.parametrize(
-    "config", [KNOWN_LIGHT, LEARNT_LIGHT, "geometry:\n  mesh: scene.usdc:/root/Box/Box\n"]
+    "config", [KNOWN_LIGHT, LEARNT_LIGHT, "geometry:\n  mesh: scene.usdc:/root/Box/Cube\n"]
 )
 @pytest.mark.parametrize("mode", ["none", "BEST_MATCH"])
 def test_round_trip(exported, tmp_path, mode, config):

@@ -15,7 +15,8 @@ from usd_tools.import_materials import main
 from usd_tools.mesh_reading import read_mesh
 from usd_tools.recovered_layer import CUSTOM_DATA, light_path, material_path, mesh_path
 from usd_tools.source_variants import ORIGINAL, RECOVERED, VARIANT_SET
-from usd_tools.stage import find_mesh, is_rendered, open_stage, world_matrix
+from usd_tools.stage import find_mesh, find_object, is_rendered, open_stage, world_matrix
+from usd_tools.textured_object import read_object
 from usd_tools.usd_to_llff import main as convert
 
 PLAIN = "light:\n  mode: known\n"
@@ -23,11 +24,11 @@ LEARNT = "light:\n  mode: learnt\n"
 KNOWN = "geometry:\n  grid: 32\n  mesh: scene.usda:/World/sphere\nlight:\n  mode: known\n"
 
 
-def import_over(folder, *, edit=lambda stage: None, config=PLAIN, suffix=".usda", **scene):
-    """Scene, dataset, a run whose result is the ground truth, and the layer over the scene: its path."""
+def import_over(folder, *options, edit=lambda stage: None, config=PLAIN, suffix=".usda", **scene):
+    """Scene, dataset, a run whose result is the ground truth, and the layer over the scene: both paths."""
     written = write_scene(folder / "scene", edit=edit, **scene)
-    options = ["--ground-truth-only", "--out", str(folder / "dataset")]
-    assert convert([str(written.stage), *options]) == 0
+    chosen = ["--ground-truth-only", *options, "--out", str(folder / "dataset")]
+    assert convert([str(written.stage), *chosen]) == 0
     run = folder / "run"
     shutil.copytree(folder / "dataset" / "ground_truth", run / "mesh")
     shutil.copy(folder / "dataset" / "dataset.json", run)
@@ -261,6 +262,38 @@ def test_instances_and_references(tmp_path, config):
         assert rendered_meshes(stage) == [mesh_path("/World/asset/shape_recovered")]
         assert not is_rendered(stage.GetPrimAtPath("/World/asset/lamp"), 1)
         assert rendered_meshes(choose(out, ORIGINAL)) == ["/World/asset/shape"]
+
+
+def several(stage):
+    """Two spheres below a prim that turns, among a lamp and a hidden sphere."""
+    stage.RemovePrim("/World/sphere")
+    pair = UsdGeom.Xform.Define(stage, "/World/pair")
+    turn = pair.AddRotateYOp()
+    for frame in range(1, 5):
+        turn.Set(20.0 * frame, frame)
+    for name in ("left", "right", "spare"):
+        path = f"/World/pair/{name}"
+        define_sphere(stage, path).AddTranslateOp().Set(Gf.Vec3d(1.5 if name == "right" else 0, 0, 0))
+        define_material(stage, "/World/materials/look", path)
+    UsdGeom.Imageable(stage.GetPrimAtPath("/World/pair/spare")).MakeInvisible()
+    UsdLux.DistantLight.Define(stage, "/World/lamp")
+    UsdLux.DistantLight.Define(stage, "/World/pair/lamp")
+
+
+@pytest.mark.parametrize("mode", ["known", "learnt"])
+def test_several_meshes_give_way_and_lights_among_them_stay(tmp_path, mode):
+    """Hiding what is above them would put out the lamp, too."""
+    config = f"geometry:\n  mesh: dataset/ground_truth/mesh.obj\nlight:\n  mode: {mode}\n"
+    source, out = import_over(tmp_path, "--object", "/World/pair", edit=several, config=config)
+    assert contents(choose(out, ORIGINAL)) == contents(open_stage(source))
+    stage, original = choose(out, RECOVERED), open_stage(source)
+    assert rendered_meshes(stage) == [mesh_path("/World/pair_recovered")]
+    assert is_rendered(stage.GetPrimAtPath("/World/pair/lamp"), 1) == (mode == "known")
+    for time in (1, 3):
+        ours = read_mesh(find_mesh(stage), time)
+        _, parts = find_object(original, "/World/pair", time)
+        true = read_object(parts, time, with_looks=False).mesh
+        np.testing.assert_allclose(ours.vertices[ours.faces], true.vertices[true.faces], atol=2e-6)
 
 
 def test_a_second_import_of_the_same_object_is_refused(tmp_path):

@@ -1,4 +1,4 @@
-"""Round trips of real scenes and assets, which lie beside the repository, in ../shared, and are no part of it."""
+"""Round trips of real scenes and assets. They lie beside the repository, in ../shared, not in it."""
 
 from __future__ import annotations
 

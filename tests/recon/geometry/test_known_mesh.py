@@ -13,7 +13,7 @@ from pxr import Gf, Sdf, Usd, UsdGeom
 from recon.geometry.known_mesh import load_known_mesh
 from recon.geometry.mesh import Mesh
 from tests.shapes import uv_sphere
-from tests.usd_tools.stages import RADIUS, Scene, write_scene
+from tests.usd_tools.stages import RADIUS, Scene, define_material, define_sphere, write_scene
 from usd_tools import usd_to_llff
 from usd_tools.errors import UserError
 from usd_tools.obj import ObjMesh, read_obj, write_obj
@@ -156,3 +156,19 @@ def test_wrong_prim_is_told(tmp_path, name):
     }[name]
     with pytest.raises(UserError, match=told):
         load_known_mesh(source, dataset)
+
+
+def test_several_meshes_are_told_what_to_name_instead(tmp_path):
+    """Their UVs lie over each other; the ground truth has them side by side."""
+
+    def edit(stage: Usd.Stage) -> None:
+        define_sphere(stage, "/World/other").AddTranslateOp().Set(Gf.Vec3d(2, 0, 0))
+        define_material(stage, "/World/materials/look", "/World/other")
+
+    scene = write_scene(tmp_path / "scene", edit=edit)
+    dataset = convert(scene, tmp_path / "dataset", "--object", "/World")
+    with pytest.raises(UserError, match=r"scene\.usda:/World: has 2 meshes.*ground_truth/mesh\.obj"):
+        load_known_mesh(f"{scene.stage}:/World", dataset)
+    both = load_known_mesh(str(dataset / "ground_truth" / "mesh.obj"), dataset)
+    assert both.vertices[:, 0].min() == pytest.approx(-0.9, abs=1e-5)
+    assert both.vertices[:, 0].max() == pytest.approx(0.9, abs=1e-5)
