@@ -111,8 +111,8 @@ class MaterialPyramid:
 
     def sample(self, uv: Tensor, footprint: Tensor | None, rasterizer: Rasterizer) -> Channels:
         """See `TextureMaps.sample`."""
-        a = rasterizer.texture(list(self.mips_a), uv, footprint)
-        b = rasterizer.texture(list(self.mips_b), uv, footprint)
+        a = rasterizer.texture(self.mips_a, uv, footprint)
+        b = rasterizer.texture(self.mips_b, uv, footprint)
         # Averages of unit vectors are shorter than one: filtering spreads normals, shading wants a direction.
         normal = normalize(a[:, 3:], dim=-1) if a.shape[1] > 3 else _straight(a, len(a))
         occlusion = b[:, 2:] if b.shape[1] > 2 else b.new_ones(len(b), 1)
