@@ -21,8 +21,12 @@ from recon.warp_runtime import launch
 
 
 @dataclass
-class _Visibility:
-    """What a raster keeps for `antialias`: dense maps over all pixels, and the crossings once found."""
+class Visibility:
+    """What a raster keeps for `antialias`: dense maps over all pixels, and the crossings once found.
+
+    face_map: (B * H * W,) int32, the triangle that each pixel shows, -1 for none. distance: (B * H * W,),
+    nearer is less; only neighbouring pixels are compared.
+    """
 
     face_map: Tensor
     distance: Tensor
@@ -59,7 +63,7 @@ class WarpRasterizer:
         pixels = torch.nonzero(face_map >= 0)[:, 0]
         faces_int32 = self.bvh.faces_int32(faces)
         barycentrics, triangles = SolveBarycentrics.apply(vertices, faces_int32, pixels, face_map, cameras)
-        native = _Visibility(face_map, distance, faces_int32)
+        native = Visibility(face_map, distance, faces_int32)
         return Raster(cameras, faces, vertices, pixels, triangles, barycentrics, native)
 
     def interpolate(self, attributes: Tensor, raster: Raster, index: Tensor) -> Tensor:
@@ -70,7 +74,7 @@ class WarpRasterizer:
         return uv_footprint(uvs, index, *surface, raster.pixels, raster.triangles, raster.cameras)
 
     def antialias(self, image: Tensor, raster: Raster) -> Tensor:
-        visibility: _Visibility = raster.native
+        visibility: Visibility = raster.native
         if visibility.crossings is None:
             visibility.crossings = find_crossings(
                 raster.pixels,

@@ -58,7 +58,7 @@ def one_step(dataset: Path, device: torch.device, workers: Workers) -> dict[str,
             scene = make_coarse_scene(config, views, device, backend.networks)
             stage = coarse_stage(scene, setup.light, coarse_settings(config))
         else:
-            mesh = sphere_mesh().to(device)
+            mesh = sphere_mesh(device)
             field = make_known_field(config, mesh, views, backend.networks)
             scene = make_fine_scene(config, mesh, field, views, backend.rasterizer, movable=True)
             stage = fine_stage(scene, setup, fine_settings(config, scene))

@@ -42,7 +42,7 @@ def write_dataset(folder: Path, views: int = 8, size: int = 48) -> Path:
     with torch.no_grad():
         maps.map_a[:, ::8, :3] = torch.tensor([0.9, 0.2, 0.1])
         maps.map_b[::8, :, 0] = 0.7
-    scene = FineScene(sphere_mesh().to(device), maps.to(device), movable=False).to(device)
+    scene = FineScene(sphere_mesh(device), maps.to(device), movable=False).to(device)
     light = EnvironmentLight.known(probe, 16).to(device).prefilter()
     cameras = orbit_cameras(views + 2, size, size).to(device)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""What nvdiffrast.torch documents of its operations, in slow torch on any device, without antialiasing.
+"""What nvdiffrast.torch documents of its operations, in slow torch, as far as the backend uses them.
 
 It stands in for the package where there is no GPU, so that what `NvdiffrastRasterizer` makes of the
 operations (orders of rows, corners and axes, gathering of covered pixels) is tested everywhere.
@@ -80,27 +80,6 @@ def texture(tex, uv, uv_da=None, mip_level_bias=None, mip=None, filter_mode="aut
     item, share = torch.arange(len(flat)), (wanted - lower)[:, None]
     mixed = (1 - share) * levels[lower, item] + share * levels[upper, item]
     return mixed.view(*uv.shape[:3], -1)
-
-
-class Topology:
-    """How often one was made for which triangles."""
-
-    made: list[Tensor] = []  # noqa: RUF012 - one for all
-
-
-def antialias_construct_topology_hash(tri):
-    _require(tri, 2, torch.int32)
-    Topology.made.append(tri)
-    return Topology()
-
-
-def antialias(color, rast, pos, tri, topology_hash=None, pos_gradient_boost=1.0):
-    """Changes nothing; a gradient still reaches `pos`."""
-    _require(color, 4, torch.float32), _require(rast, 4, torch.float32), _require(pos, 3, torch.float32)
-    _require(tri, 2, torch.int32)
-    assert isinstance(topology_hash, Topology) and color.shape[:3] == rast.shape[:3]
-    assert pos.shape[0] == color.shape[0]
-    return color + 0.0 * color.detach() + (pos[..., :2].sum() - pos[..., :2].sum().detach())
 
 
 def _require(tensor: Tensor, dimensions: int, dtype: torch.dtype) -> None:

@@ -13,16 +13,18 @@ from recon.render.clip_space import clip_positions
 from recon.render.mipmaps import build_mips
 from recon.render.nvdiffrast_backend import NvdiffrastRasterizer
 from recon.render.warp_backend import WarpRasterizer
+from tests.recon.cuda import assert_aligned
 from tests.recon.render import fake_nvdiffrast
 from tests.recon.render import reference_raster as reference
+from tests.recon.render.parity import assert_same_rendering
 from tests.recon.render.scenes import front_camera, orbit_cameras, random_like, sphere, triangle_soup
+from tests.recon.stages.scenes import coarse_scene
 
 
 @pytest.fixture
 def rasterizer(monkeypatch) -> NvdiffrastRasterizer:
     monkeypatch.setitem(sys.modules, "nvdiffrast", fake_nvdiffrast)
     monkeypatch.setitem(sys.modules, "nvdiffrast.torch", fake_nvdiffrast)
-    monkeypatch.setattr(fake_nvdiffrast.Topology, "made", [])
     return NvdiffrastRasterizer("cpu")
 
 
@@ -117,13 +119,24 @@ def test_antialiasing_moves_vertices_unless_they_are_held_still(rasterizer: Nvdi
     assert not rasterizer.antialias(image, still).requires_grad
 
 
-def test_topology_is_made_once_per_faces(rasterizer: NvdiffrastRasterizer) -> None:
-    vertices, faces = sphere(6, 8)
-    cameras = front_camera(16, 12)
-    for _ in range(3):
-        raster = rasterizer.rasterize(vertices, faces, cameras)
-        rasterizer.antialias(torch.rand(1, 12, 16, 2), raster)
-        rasterizer.antialias(torch.rand(1, 12, 16, 1), raster)
-    assert len(fake_nvdiffrast.Topology.made) == 1
-    rasterizer.antialias(torch.rand(1, 12, 16, 2), rasterizer.rasterize(vertices, faces[1:], cameras))
-    assert len(fake_nvdiffrast.Topology.made) == 2
+def test_antialiasing_is_that_of_the_warp_backend(rasterizer: NvdiffrastRasterizer) -> None:
+    (points, faces), (near, near_faces) = sphere(9, 12), sphere(7, 9, 0.4, (0.5, 0.2, 1.2))
+    points, faces = torch.cat([points, near]), torch.cat([faces, near_faces + len(points)])
+    cameras = orbit_cameras(2, 40, 28)
+    image, weight = random_like((2, 28, 40, 2), seed=3), random_like((2, 28, 40, 2), seed=4)
+    results = []
+    for backend in (WarpRasterizer("cpu"), rasterizer):
+        vertices = points.clone().requires_grad_()
+        smooth = backend.antialias(image, backend.rasterize(vertices, faces, cameras))
+        (gradient,) = torch.autograd.grad((smooth * weight).sum(), vertices)
+        results.append((smooth.detach(), gradient))
+    (expected, expected_gradient), (found, found_gradient) = results
+    assert ((expected - image).abs() > 0.01).any(dim=-1).sum() > 100
+    assert torch.allclose(found, expected, atol=1e-5)
+    assert_aligned("d vertices", found_gradient, expected_gradient, 0.9999, 1e-3)
+
+
+def test_a_coarse_scene_looks_alike_and_teaches_the_same(rasterizer: NvdiffrastRasterizer) -> None:
+    warp = WarpRasterizer("cpu")
+    bounds = {"geometry": 0.999, "field": 0.9999}
+    assert_same_rendering(coarse_scene(), warp, rasterizer, (48, 36), bounds, ratio=0.01, isolated=0.0)

@@ -1,7 +1,8 @@
 """nvdiffrast gives what Warp gives on the same GPU: triangles, values, gradients and whole images.
 
-Both interpret a pixel on a triangle's edge as they like, so such pixels may differ; the tests say how many
-and leave them out of the comparison of values.
+What may differ is which triangle a pixel shows whose centre lies on an edge to within nvdiffrast's rounding
+(see `tests.recon.render.parity`); such pixels are left out of the comparison of values. Where a tolerance
+is said to be measured, it was so on a CPU, with Warp's visibility of vertices that were rounded the same way.
 """
 
 from __future__ import annotations
@@ -9,17 +10,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from recon.light.fg_table import fg_table
 from recon.render.interface import Raster, Rasterizer
-from recon.render.loss_routes import LossRoutes
 from recon.render.mipmaps import build_mips
-from recon.render.render_views import render_views
 from recon.render.warp_backend import WarpRasterizer
-from recon.stages.coarse_scene import CoarseScene
 from recon.stages.fine_scene import FineScene
 from tests.recon.cuda import CUDA, assert_aligned, needs_nvdiffrast
+from tests.recon.render.parity import (
+    assert_same_image,
+    assert_same_rendering,
+    assert_same_visibility,
+    same_triangle,
+)
 from tests.recon.render.scenes import orbit_cameras, random_like, sphere, triangle_soup
-from tests.recon.stages.scenes import coarse_scene, known_light, sphere_mesh, texture_maps
+from tests.recon.stages.scenes import coarse_scene, sphere_mesh, texture_maps
 
 pytestmark = needs_nvdiffrast
 
@@ -30,42 +33,14 @@ def rasterizers() -> tuple[Rasterizer, Rasterizer]:
     return WarpRasterizer(CUDA), NvdiffrastRasterizer(CUDA)
 
 
-def triangle_map(raster: Raster) -> Tensor:
-    """(B * H * W,) triangle of every pixel, -1 for none."""
-    size = len(raster.cameras) * raster.cameras.height * raster.cameras.width
-    shown = torch.full((size,), -1, device=raster.pixels.device)
-    return shown.index_put((raster.pixels,), raster.triangles)
-
-
-def same_triangle(one: Raster, other: Raster) -> Tensor:
-    """(B * H * W,) bool: covered, and by the same triangle, in both."""
-    first, second = triangle_map(one), triangle_map(other)
-    return (first == second) & (first >= 0)
-
-
-def pixels_to_the_edge(raster: Raster) -> Tensor:
-    """(P,) distance in pixels from each covered pixel's centre to the nearest edge of its triangle."""
-    points, _ = raster.cameras.project(raster.vertices.detach())
-    corners = points[raster.views[:, None], raster.faces[raster.triangles]]  # (P, 3, 2)
-    edges = corners.roll(-2, dims=1) - corners.roll(-1, dims=1)  # opposite each corner
-    area = edges[:, 0, 0] * edges[:, 1, 1] - edges[:, 0, 1] * edges[:, 1, 0]
-    heights = area.abs()[:, None] / edges.norm(dim=2).clamp(min=1e-9)
-    return (raster.barycentrics.detach() * heights).amin(dim=1)
-
-
 def test_the_same_triangles_are_seen_but_for_pixels_on_their_edges() -> None:
     for vertices, faces in (sphere(20, 30), triangle_soup(60, seed=1)):
         # Odd sizes: nvdiffrast renders in tiles of 8 pixels and crops.
         cameras = orbit_cameras(3, 201, 155).to(CUDA)
         warp, nvdiffrast = (r.rasterize(vertices.to(CUDA), faces.to(CUDA), cameras) for r in rasterizers())
-        different = triangle_map(warp) != triangle_map(nvdiffrast)
-        share = float(different.sum()) / len(warp.pixels)
-        assert share < 0.03, f"{share:.2%} of the covered pixels show another triangle"
-        for raster in (warp, nvdiffrast):
-            distance = pixels_to_the_edge(raster)[different[raster.pixels]]
-            # nvdiffrast rounds vertices to a sixteenth of a pixel before it asks what covers a centre.
-            farthest = float(distance.max()) if len(distance) else 0.0
-            assert farthest < 0.125, f"differs {farthest:.3f} pixels inside a triangle"
+        different = assert_same_visibility(warp, nvdiffrast)
+        # Measured: 0.4 % and 0.3 %.
+        assert different < 0.01 * len(warp.pixels), f"{different} of {len(warp.pixels)} pixels differ"
         assert torch.equal(nvdiffrast.pixels, nvdiffrast.pixels.sort().values)
 
 
@@ -127,65 +102,42 @@ def test_texture_lookups_and_their_gradients_agree() -> None:
 
 
 def test_antialiased_silhouettes_and_their_gradients_agree() -> None:
-    # Triangles larger than pixels: nvdiffrast looks at the edges of the pixel's own triangle only.
-    vertices, faces = sphere(8, 12)
-    cameras = orbit_cameras(3, 161, 120).to(CUDA)
-    weight = random_like((3, 15, 20, 1), 9).repeat_interleave(8, 1).repeat_interleave(9, 2)[:, :, :161]
-    weight = weight.to(CUDA)
-    results = []
-    for rasterizer in rasterizers():
-        points = vertices.to(CUDA).requires_grad_()
-        raster = rasterizer.rasterize(points, faces.to(CUDA), cameras)
-        coverage = torch.ones(len(raster.pixels), 1, device=CUDA)
-        alpha = rasterizer.antialias(raster.scatter(coverage), raster)
-        results.append((alpha, *torch.autograd.grad((alpha * weight).sum(), points)))
-    (expected, expected_gradient), (found, found_gradient) = results
-    partly = (expected > 0.01) & (expected < 0.99)
-    assert partly.sum() > 300
-    error = (found - expected).abs()
-    assert float(error[partly].mean()) < 0.02, f"silhouettes differ by {float(error[partly].mean()):.4f}"
-    area = float(found.sum() / expected.sum())
-    assert abs(area - 1) < 1e-3, f"covered area differs by a factor of {area:.5f}"
-    assert_aligned("d vertices", found_gradient, expected_gradient, 0.98, 0.05)
-
-
-def whole_image(scene: CoarseScene | FineScene, rasterizer: Rasterizer) -> tuple[Tensor, dict[str, Tensor]]:
-    """An image of `scene` with alpha, and the gradients of a loss on it, by parameter."""
-    scene.zero_grad()
-    light = known_light().to(CUDA).prefilter()
-    cameras = orbit_cameras(3, 256, 192).to(CUDA)
-    shown = render_views(scene, light, fg_table(device=CUDA), cameras, rasterizer, routes=LossRoutes())
-    images = torch.stack([shown.image_a, shown.image_b])
-    target = random_like((1, 1, 24, 32, 3), 10).repeat_interleave(8, 2).repeat_interleave(8, 3).to(CUDA)
-    ((images - target).square().mean() + (shown.alpha - 0.5).square().mean()).backward()
-    gradients = {name: p.grad.clone() for name, p in scene.named_parameters() if p.grad is not None}
-    return torch.cat([shown.image_a, shown.alpha[..., None]], dim=-1).detach(), gradients
-
-
-def assert_same_rendering(scene: CoarseScene | FineScene, cosines: dict[str, float]) -> None:
-    expected, expected_gradients = whole_image(scene, rasterizers()[0])
-    found, gradients = whole_image(scene, rasterizers()[1])
-    error = (found - expected).abs().amax(dim=-1)
-    different = float((error > 0.02).float().mean())
-    assert different < 0.005, f"{different:.3%} of the pixels differ by more than 0.02"
-    assert float(error.mean()) < 1e-3, f"images differ by {float(error.mean()):.2e} on average"
-    assert gradients.keys() == expected_gradients.keys() and gradients
-    for name, expected_gradient in expected_gradients.items():
-        bound = next(value for part, value in cosines.items() if part in name)
-        assert_aligned(name, gradients[name], expected_gradient, bound, 0.1)
+    # Both antialias alike. A pixel whose centre rounding covers or uncovers may be off by a half: measured up
+    # to 12 of some 740 silhouette pixels, and gradients shorter by 1 %.
+    for vertices, faces in (sphere(8, 12), sphere(40, 60)):
+        cameras = orbit_cameras(3, 161, 120).to(CUDA)
+        weight = random_like((3, 15, 21, 1), 9).repeat_interleave(8, 1).repeat_interleave(8, 2)[:, :, :161]
+        results = []
+        for rasterizer in rasterizers():
+            points = vertices.to(CUDA).requires_grad_()
+            raster = rasterizer.rasterize(points, faces.to(CUDA), cameras)
+            coverage = torch.ones(len(raster.pixels), 1, device=CUDA)
+            alpha = rasterizer.antialias(raster.scatter(coverage), raster)
+            (gradient,) = torch.autograd.grad((alpha * weight.to(CUDA)).sum(), points)
+            results.append((alpha.detach(), gradient))
+        (expected, expected_gradient), (found, found_gradient) = results
+        partly = (expected > 0.01) & (expected < 0.99)
+        assert partly.sum() > 600
+        assert_same_image(found, expected, isolated=0.04 * float(partly.float().mean()))
+        area = float(found.sum() / expected.sum())
+        assert abs(area - 1) < 1e-3, f"covered area differs by a factor of {area:.5f}"
+        assert_aligned("d vertices", found_gradient, expected_gradient, 0.995, 0.03)
 
 
 def test_a_coarse_scene_looks_alike_and_teaches_the_same() -> None:
-    # Silhouettes of a tetrahedral grid's small triangles are where the two differ.
-    assert_same_rendering(coarse_scene().to(CUDA), {"geometry": 0.95, "field": 0.99})
+    # Slivers of the tetrahedral grid turn rounding into large gradients: 0.993 measured, 1.4 % shorter.
+    scene, bounds = coarse_scene().to(CUDA), {"geometry": 0.97, "field": 0.999}
+    assert_same_rendering(scene, *rasterizers(), (256, 192), bounds, ratio=0.05, isolated=1e-3)
 
 
 def test_a_fine_scene_looks_alike_and_teaches_the_same() -> None:
     maps = texture_maps(64)
     with torch.no_grad():
         maps.map_a[..., :3] = random_like((64, 64, 3), 11)
-    scene = FineScene(sphere_mesh().to(CUDA), maps.to(CUDA), movable=True).to(CUDA)
-    assert_same_rendering(scene, {"offsets": 0.97, "maps": 0.99})
+    scene = FineScene(sphere_mesh(CUDA), maps.to(CUDA), movable=True).to(CUDA)
+    # Measured: 0.9999 for both.
+    bounds = {"offsets": 0.99, "map": 0.999}
+    assert_same_rendering(scene, *rasterizers(), (256, 192), bounds, ratio=0.05, isolated=1e-3)
 
 
 def test_nothing_in_view() -> None:

@@ -42,8 +42,9 @@ def trainable_light() -> EnvironmentLight:
     return EnvironmentLight.trainable_from(probe, 16)
 
 
-def sphere_mesh() -> Mesh:
-    mesh = mesh_from_obj(uv_sphere(8, 12))
+def sphere_mesh(device: torch.device | str = "cpu") -> Mesh:
+    # Moved first: builds of Warp exist that compile for GPUs only.
+    mesh = mesh_from_obj(uv_sphere(8, 12)).to(device)
     return mesh.with_vertices(0.8 * mesh.vertices).with_smooth_normals()
 
 
