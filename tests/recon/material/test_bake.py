@@ -12,7 +12,7 @@ from recon.geometry.mesh import Mesh, MeshTangentGroups, mesh_from_obj
 from recon.geometry.unwrap import unwrap
 from recon.material.bake import bake_field
 from recon.material.channels import Channels
-from recon.render.render_views import world_normal
+from recon.render.shade import world_normal
 from tests.shapes import uv_sphere
 
 RESOLUTION = 48
