@@ -20,6 +20,7 @@ import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 if __package__ in (None, ""):
     sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -130,11 +131,13 @@ def import_run(run: Path, out: Path, stage: Path | None = None, object_path: str
         raise UserError(f"--out {out}: expected a name that ends in {', '.join(SUFFIXES)}")
     files = _result_files(run)
     origin = read_origin(run)
+    source = None
     if stage is not None:
         object_path = object_path or origin.object
         if object_path is None:
             raise UserError("--stage needs --object: the run does not tell which prim it recovered")
-        _refuse_to_overwrite(out, stage)
+        source = open_stage(stage, origin.variants)
+        _refuse_to_overwrite(out, source)
     mesh = read_obj(run / "mesh" / "mesh.obj")
 
     def write(layer: Path, textures: Path, name: str) -> None:
@@ -153,11 +156,11 @@ def import_run(run: Path, out: Path, stage: Path | None = None, object_path: str
             config_value(run, "geometry", "mesh") is not None,
             _settings_of(run),
         )
-        if stage is None:
+        if source is None:
             write_layer(layer, recovered)
         else:
             assert object_path is not None, "checked with the stage"
-            root = write_layer_over(layer, recovered, stage, object_path, origin.variants)
+            root = write_layer_over(layer, recovered, source, object_path)
             log.info("%s: holds the result; flip the variant set '%s' above it", root, VARIANT_SET)
 
     name = f"{out.stem}_textures"
@@ -186,12 +189,12 @@ def _result_files(run: Path) -> dict[str, Path]:
     return files
 
 
-def _refuse_to_overwrite(out: Path, stage: Path) -> None:
+def _refuse_to_overwrite(out: Path, source: Any) -> None:
     target = out.resolve()
-    opened = open_stage(stage)  # layers live as long as it does
-    for layer in opened.GetUsedLayers():
+    for layer in source.GetUsedLayers():
         if layer.realPath and Path(layer.realPath).resolve() == target:
-            raise UserError(f"--out {out}: is part of {stage}, which is never changed; name another file")
+            name = source.GetRootLayer().realPath
+            raise UserError(f"--out {out}: is part of {name}, which is never changed; name another file")
 
 
 def _package(layer: Path, package: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,7 @@ from usd_tools.open_pbr_surface import add_open_pbr_surface
 from usd_tools.recovered_mesh import UV_PRIMVAR, copy_transform, define_mesh
 from usd_tools.recovered_place import RecoveredPlace, find_place, open_instances
 from usd_tools.source_variants import SourceVariants
-from usd_tools.stage import open_stage
-from usd_tools.usd_errors import usd_reason
+from usd_tools.usd_errors import usd_reason, usd_silenced
 from usd_tools.usd_preview_surface import add_preview_surface
 
 log = logging.getLogger(__name__)
@@ -94,25 +93,19 @@ def write_layer(path: Path, recovered: Recovered) -> None:
     _save(stage, path)
 
 
-def write_layer_over(
-    path: Path,
-    recovered: Recovered,
-    original: str | Path,
-    object_path: str,
-    variants: Sequence[str] = (),
-) -> str:
-    """A layer over the stage `original`, whose files stay as they are.
+@usd_silenced()  # what cannot be composed was told of when the source was opened
+def write_layer_over(path: Path, recovered: Recovered, source: Any, object_path: str) -> str:
+    """A layer over the stage `source`, as `open_stage` gives it, whose files stay as they are.
 
     A variant set (see `SourceVariants`) flips between the original object and light and what was recovered of
     them: a mesh that moves as the original does, or only another look on the original mesh. Returns the path
-    of the prim that holds the result. variants: `SET=CHOICE` of the original's own, chosen in the new layer.
+    of the prim that holds the result. The variants chosen in `source` are chosen in the new layer, too.
 
     Raises:
-        UserError: `original` cannot be read, has no such object, or has a result for it already.
+        UserError: `source` has no such object, or has a result for it already.
     """
-    from pxr import Usd, UsdGeom
+    from pxr import UsdGeom
 
-    source = open_stage(original, variants)
     frame = source.GetStartTimeCode() if recovered.frame is None else recovered.frame
     place = find_place(source, object_path, frame)
     known = recovered.mesh_is_known and _is_same_mesh(place, recovered)
@@ -120,18 +113,7 @@ def write_layer_over(
     if lights:
         log.info("the recovered light takes the place of %s", ", ".join(lights))
 
-    stage = Usd.Stage.CreateNew(str(path))
-    root = stage.GetRootLayer()
-    root.TransferContent(source.GetSessionLayer())  # the variants
-    root.subLayerPaths.clear()  # what reading alone needed
-    root.subLayerPaths.append(relative_asset(Path(original), path.parent))
-    for name in _STAGE_METADATA:
-        if source.HasAuthoredMetadata(name):
-            stage.SetMetadata(name, source.GetMetadata(name))
-    UsdGeom.SetStageUpAxis(stage, UsdGeom.GetStageUpAxis(source))
-    UsdGeom.SetStageMetersPerUnit(stage, UsdGeom.GetStageMetersPerUnit(source))
-    if source.HasDefaultPrim():
-        root.defaultPrim = source.GetRootLayer().defaultPrim
+    stage = _stage_over(source, path)
     for path_inside in (*place.replaced, *lights):
         open_instances(stage, path_inside)
 
@@ -153,6 +135,26 @@ def write_layer_over(
             _hide(stage, hidden, frame)
     _save(stage, path)
     return place.root
+
+
+def _stage_over(source: Any, path: Path) -> Any:
+    """A new stage at `path` with `source` as its sublayer, the same variants and the same metadata."""
+    from pxr import Usd, UsdGeom
+
+    original = source.GetRootLayer()
+    stage = Usd.Stage.CreateNew(str(path))
+    root = stage.GetRootLayer()
+    root.TransferContent(source.GetSessionLayer())  # the variants
+    root.subLayerPaths.clear()  # what reading alone needed
+    root.subLayerPaths.append(relative_asset(Path(original.realPath), path.parent))
+    for name in _STAGE_METADATA:
+        if source.HasAuthoredMetadata(name):
+            stage.SetMetadata(name, source.GetMetadata(name))
+    UsdGeom.SetStageUpAxis(stage, UsdGeom.GetStageUpAxis(source))
+    UsdGeom.SetStageMetersPerUnit(stage, UsdGeom.GetStageMetersPerUnit(source))
+    if source.HasDefaultPrim():
+        root.defaultPrim = original.defaultPrim
+    return stage
 
 
 def relative_asset(file: Path, folder: Path) -> str:

@@ -25,7 +25,9 @@ def test_scenes_of_the_benchmark(tmp_path: Path, name: str, config: str) -> None
 
 
 @pytest.mark.parametrize("variant", ["White", "Black"])
-def test_an_asset_with_variants(tmp_path: Path, variant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_asset_with_variants(
+    tmp_path: Path, variant: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     """A payload, left-handed quads, looks in a .mtlx file; its own variant set is chosen in the layer."""
     monkeypatch.setattr("usd_tools.texture_baking.LARGEST_SIZE", 512)  # a sixteenth of the work
     stage = SHARED / "assets" / "openchessset_bishop" / "Bishop.usd"
@@ -33,3 +35,4 @@ def test_an_asset_with_variants(tmp_path: Path, variant: str, monkeypatch: pytes
     assert_nothing_is_lost(measure_round_trip(tmp_path, stage, KNOWN_LIGHT, chosen))
     layer = open_stage(tmp_path / "layer.usdc")
     assert layer.GetPrimAtPath("/Bishop").GetVariantSet("shadingVariant").GetVariantSelection() == variant
+    assert "stage.cpp" not in capfd.readouterr().err  # USD's own words about the .mtlx, with source lines
