@@ -60,7 +60,7 @@ def read_mesh(mesh: Any, time: float, uv_primvar: str | None = None) -> ObjMesh:
 
 
 def read_triangles(mesh: Any, time: float, uv_primvars: Sequence[str | None]) -> TriangleMesh:
-    """As `read_mesh`, with several sets of texture coordinates; the first is the mesh's own."""
+    """As `read_mesh`, with several sets of texture coordinates (the first is the mesh's own), or none."""
     path = str(mesh.GetPath())
     points = np.array(mesh.GetPointsAttr().Get(time) or [], np.float64)
     if points.size % 3:
@@ -103,7 +103,7 @@ def read_triangles(mesh: Any, time: float, uv_primvars: Sequence[str | None]) ->
         normals = transform_normals(matrix, outward * polygons.normals)
         normal_faces = polygons.normal_rows[corners]
     uv_sets = {name: (values, rows[corners]) for name, (values, rows) in zip(uv_primvars, polygons.layers)}
-    uvs, uv_faces = uv_sets[uv_primvars[0]]
+    uvs, uv_faces = uv_sets[uv_primvars[0]] if uv_primvars else (None, None)
     shape = ObjMesh(vertices, faces, uvs, uv_faces, normals, normal_faces)
     return TriangleMesh(shape, polygons.parents[face_of], uv_sets)
 

@@ -73,11 +73,11 @@ class CornerValues:
 class LimitSurface:
     """Q faces of k corners each: quads, of Loop triangles.
 
-    points: (V, 3) on the limit surface, faces: (Q, k). normals: (K, 3) unit, normal_faces: (Q, k); they are
-    split along edges that are still sharp. layers: values and (Q, k) rows of each CornerValues.
-    parents: (Q,) the cage's polygon. deviation: measured distance to the limit surface that WITHIN of the
-    points keep, in units of the points; NaN for meshes too large to measure. levels: how often the cage was
-    divided.
+    points: (V, 3) on the limit surface, the cage's own first; faces: (Q, k). normals: (K, 3) unit,
+    normal_faces: (Q, k); they are split along edges that are still sharp. layers: values and (Q, k) rows of
+    each CornerValues. parents: (Q,) the cage's polygon. deviation: measured distance to the limit surface
+    that WITHIN of the points keep, in units of the points; NaN for meshes too large to measure. levels: how
+    often the cage was divided.
     """
 
     points: Values

@@ -50,6 +50,8 @@ class Asset:
         (H, W, 1) in 0..1, `normal` (H, W, 3) tangent space in -1..1, OpenGL +Y. Sizes may differ.
     name: for messages, usually the path.
 
+    Faces without area are left out; `all_uv_faces` (F, 3) has those of the mesh as it was given.
+
     Raises UserError for a mesh without UVs or area, and for maps that are missing or hold NaN.
     """
 
@@ -68,6 +70,7 @@ class Asset:
                 raise UserError(f"{name}: {channel} map is {image.shape}, expected (height, width, {width})")
             if not np.isfinite(image).all():
                 raise UserError(f"{name}: {channel} map holds NaN or infinite values; export it again")
+        self.all_uv_faces = mesh.uv_faces
         mesh = _without_flat_faces(mesh, name)
         if mesh.normals is None or mesh.normal_faces is None:
             mesh = replace(mesh, normals=_smooth_normals(mesh), normal_faces=mesh.faces)
@@ -120,7 +123,9 @@ class Asset:
             vertices=self.mesh.vertices @ linear.T + matrix[:3, 3],
             normals=self.normals @ rotation.T,
         )
-        return Asset(mesh, self.maps, self.name)
+        moved = Asset(mesh, self.maps, self.name)
+        moved.all_uv_faces = self.all_uv_faces
+        return moved
 
 
 def load_asset(folder: Path) -> Asset:

@@ -116,12 +116,14 @@ def write_pictures(folder: Path, place: str, name: str, pictures: Mapping[str, C
         write_png(folder / f"{channel}_{place}_{name}_error.png", with_color_bar(picture.heat, maximum, unit))
 
 
-def error_maps(pictures: Mapping[str, ChannelPictures]) -> ErrorMaps:
-    """The pictures' errors as numbers."""
+def error_maps(pictures: Mapping[str, ChannelPictures], truth: Asset) -> ErrorMaps:
+    """The errors of the pictures of `truth`'s texture layout as numbers."""
     return ErrorMaps(
         {channel: picture.error.astype(np.float32) for channel, picture in pictures.items()},
         {channel: HEAT_RANGES[channel][0] for channel in pictures},
         next(iter(pictures.values())).counted,
+        truth.uvs.astype(np.float32),
+        truth.all_uv_faces.astype(np.int32),
     )
 
 

@@ -138,6 +138,6 @@ def write_all_pictures(
         write_pictures(folder, place.name, name, pictures)
         channels = list(pictures)
         if place.is_texture:
-            errors = error_maps(pictures)
+            errors = error_maps(pictures, truth.asset)
     assert errors is not None, "one of the places is the texture layout"
     return channels, errors
