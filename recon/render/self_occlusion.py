@@ -24,24 +24,24 @@ from recon.light.environment import PrefilteredLight
 from recon.light.fg_table import lookup_fg
 from recon.material.channels import Channels
 from recon.render.brdf import specular_f0
+from recon.render.fused_shading import shading_normals
 from recon.render.interface import Raster
 from recon.render.light_orientations import spread_orientations
-from recon.render.render_views import SurfaceSample, world_normal
-from recon.render.shade import OccludedLight, face_camera
+from recon.render.render_views import SurfaceSample
+from recon.render.shade import OccludedLight
 from recon.render.triangle_bvh import TriangleBvh
 from recon.render.warp_kernels.occlusion import blocked_at_pixels, blocked_at_vertices
 from recon.warp_runtime import launch
 
 # Roughness that blocked light is blurred by at vertices: a lobe about as wide as what one ray stands for.
-_VERTEX_BLUR = 0.5
-# The same at pixels, as a share of the roughness there: the rays spread over the lobe already.
-_PIXEL_BLUR = 0.5
+_VERTEX_BLUR = 0.25
 # n.v at which surfaces that block light are taken to be seen.
 _MIDDLE_COSINE = 0.5
 _FIRST_BOUNCES = 3
 # Refreshes that a vertex's value averages over.
 _MEMORY = 4
-_SMOOTHING_STEPS = 2
+# Of averages over neighbors. Twice would halve the noise again, but blur contact shadows by more than that.
+_SMOOTHING = 0.5
 # A vertex whose rays all meet back sides lies inside the object. It weighs little beside its neighbors.
 _LEAST_WEIGHT = 1e-3
 _MOST_ORIENTATIONS = 64
@@ -74,7 +74,7 @@ class SelfOcclusion(nn.Module):
         *,
         bvh: TriangleBvh | None = None,
         light_rotations: Tensor | None = None,
-        rays: int = 32,
+        rays: int = 64,
         samples: int = 1,
         offset: float = 2e-3,
     ) -> None:
@@ -130,8 +130,7 @@ class SelfOcclusion(nn.Module):
                 "light_rotation: expected one exactly where light_rotations were given at construction"
             )
         to_camera = to_camera.detach()
-        normal = world_normal(sample.normal.detach(), sample.channels.normal.detach(), sample.tangent)
-        normal, _ = face_camera(normal, to_camera)
+        normal = shading_normals(sample.normal, sample.channels.normal, sample.tangent, to_camera)
         roughness = sample.channels.roughness.detach()
         irradiance, reflected = torch.empty_like(normal), torch.empty_like(normal)
         inputs = (
@@ -143,7 +142,7 @@ class SelfOcclusion(nn.Module):
             normal.contiguous(),
             to_camera.contiguous(),
             roughness[:, 0].contiguous(),
-            light.level(_PIXEL_BLUR * roughness)[:, 0].contiguous(),
+            light.level(roughness)[:, 0].contiguous(),
             self._samples,
             _draw_seed(),
             self._offset,
@@ -185,8 +184,7 @@ class SelfOcclusion(nn.Module):
         """`blocked` (N, V, 3) averaged over neighbors, weighted by `outside` (V,)."""
         weight = outside.clamp_min(_LEAST_WEIGHT)[:, None]
         columns = torch.cat([weight, weight * blocked.transpose(0, 1).flatten(1)], dim=1)
-        for _ in range(_SMOOTHING_STEPS):
-            columns = columns + 0.5 * self._laplacian(columns)
+        columns = columns + _SMOOTHING * self._laplacian(columns)
         return (columns[:, 1:] / columns[:, :1]).unflatten(1, (-1, 3)).transpose(0, 1)
 
 
