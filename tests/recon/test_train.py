@@ -121,7 +121,7 @@ def interrupt_at(stage_name: str, iteration: int) -> Callable[..., loop.StepResu
 
 @pytest.mark.slow
 def test_whole_loop(source, tmp_path):
-    iterations = {"train__coarse_iterations": 30, "train__fine_iterations": 20, "train__validate_views": 2}
+    iterations = {"train__coarse_iterations": 50, "train__fine_iterations": 40, "train__validate_views": 2}
     rates = {"train__learning_rate_fine": 0.03}
     run = learn(source, tmp_path / "run", **iterations, **rates)
 
@@ -139,12 +139,12 @@ def test_whole_loop(source, tmp_path):
             assert {f"loss/{branch}", f"rate/{branch}"} <= set(events["scalars"])
         assert {"rate/geometry", "loss/material_smoothness"} <= set(events["scalars"])
         assert "settings/text_summary" in events["tensors"]
-    assert load_config(run / "config.yaml").train.coarse_iterations == 30
+    assert load_config(run / "config.yaml").train.coarse_iterations == 50
     assert (run / "dataset.json").read_bytes() == (source.dataset / "dataset.json").read_bytes()
     status = json.loads((run / "status.json").read_text(encoding="utf-8"))
     assert (status["stage"], status["error"]) == ("done", None)
     record = json.loads((run / "run.json").read_text(encoding="utf-8"))
-    assert record["stages"]["coarse"]["timed_iterations"] == 30
+    assert record["stages"]["coarse"]["timed_iterations"] == 50
     assert record["stages"]["fine"]["seconds_per_iteration"] > 0.0
     assert {path.name for path in (run / "validation").iterdir()} == {
         "metrics.json",
