@@ -45,7 +45,7 @@ def assert_same_visibility(one: Raster, other: Raster, moved: float = MOVED) -> 
     behind may be deep inside another triangle), or the two lie equally deep as near to it. Returns how many
     pixels differ.
     """
-    first, second = triangle_map(one), triangle_map(other)
+    first, second = triangle_map(one).cpu(), triangle_map(other).cpu()
     pixels = torch.nonzero(first != second)[:, 0]
     first, second = first[pixels], second[pixels]
     edge_1, depth_1, slope_1 = _look(one, pixels, first)
@@ -72,7 +72,7 @@ def _look(raster: Raster, pixels: Tensor, triangles: Tensor) -> tuple[Tensor, Te
     """Of `triangles` (P,), -1 for none, as seen at the centres of `pixels`, in double precision on the CPU:
     distance in pixels to the nearest edge's line, inverse depth, and the length of its slope per pixel."""
     cameras = as_double(raster.cameras.to("cpu"))
-    pixels, faces = pixels.cpu(), raster.faces.cpu()[triangles.cpu().clamp(min=0)]
+    faces = raster.faces.cpu()[triangles.clamp(min=0)]
     view = pixels // (cameras.height * cameras.width)
     center = torch.stack([pixels % cameras.width, pixels // cameras.width % cameras.height], dim=1) + 0.5
     points, depths = cameras.project(raster.vertices.detach().double().cpu())
@@ -83,7 +83,7 @@ def _look(raster: Raster, pixels: Tensor, triangles: Tensor) -> tuple[Tensor, Te
     # The plane through the corners: inverse depth = a x + b y + c, with the centre at the origin.
     homogeneous = torch.cat([corners, torch.ones(len(corners), 3, 1, dtype=corners.dtype)], dim=2)
     plane = torch.linalg.lstsq(homogeneous, 1.0 / depths[view[:, None], faces][..., None]).solution[..., 0]
-    edge = edge.where(triangles.cpu() >= 0, torch.inf)
+    edge = edge.where(triangles >= 0, torch.inf)
     return edge, plane[:, 2], plane[:, :2].norm(dim=1)
 
 
