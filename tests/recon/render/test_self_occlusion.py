@@ -195,18 +195,20 @@ def _locate_on_floor(points: Tensor, side: int) -> tuple[Tensor, Tensor]:
 
 def test_reflected_light_is_that_of_brute_force_rays() -> None:
     """Rough lobes: directions by torch's sampler, every ray against every triangle."""
-    mesh = joined(floor(3), sphere(6, 8, BALL_RADIUS, (0.0, 0.0, BALL_HEIGHT)))
-    light, roughness, samples = colorful_light(), 0.6, 1024
+    mesh = joined(floor(3), sphere(6, 8, BALL_RADIUS, (0.0, 0.0, 1.05 * BALL_RADIUS)))
+    light, roughness, samples = colorful_light(), 0.8, 4096
     occlusion = occlusion_of(mesh, light, fg_table(), samples=samples)
-    raster, positions, normals, to_camera = shaded_pixels(mesh, 12)
-    found = occlusion(surface_sample(normals, roughness), raster, positions, to_camera, light, None)
-    for pixel in range(0, len(positions), 7):
+    occlusion.outgoing.copy_(3.0 * random_like(occlusion.outgoing.shape, 5))
+    raster, positions, normals, to_camera = shaded_pixels(mesh, 16)
+    found = occlusion(surface_sample(normals, roughness), raster, positions, to_camera, light, None).reflected
+    significant = 0
+    for pixel in range(0, len(positions), 3):
         surface = (positions[pixel], normals[pixel], to_camera[pixel], raster.triangles[pixel])
-        expected = _brute_force(occlusion, mesh, light, roughness, samples, *surface)
-        # Deviations are below one, so this is four standard errors of the difference of two means.
-        tolerance = 4 * 0.5 * math.sqrt(2 / samples)
-        assert (found.reflected[pixel] - expected).abs().max() < tolerance
-    assert found.reflected.abs().max() > 0.2
+        rays = _brute_force(occlusion, mesh, light, roughness, samples, *surface)
+        error = rays.std(dim=0) * math.sqrt(2 / samples)  # of the difference of two such means
+        assert ((found[pixel] - rays.mean(dim=0)).abs() < 4.5 * error + 1e-6).all()
+        significant += int((found[pixel].abs() > 6 * error).any())
+    assert significant > 10
 
 
 def _brute_force(
@@ -220,6 +222,7 @@ def _brute_force(
     v: Tensor,
     triangle: Tensor,
 ) -> Tensor:
+    """(samples, 3) what each ray finds."""
     n = torch.nn.functional.normalize(normal, dim=0)
     x_axis = torch.nn.functional.normalize(v - (n @ v) * n, dim=0)
     frame = torch.stack([x_axis, torch.linalg.cross(n, x_axis), n])
@@ -248,7 +251,7 @@ def _brute_force(
     sent = sent * ((directions * facets[face]).sum(-1, keepdim=True) < 0)
     level = light.level(torch.full((samples, 1), roughness))
     lost = lookup(light.specular, directions, level) - sent
-    return torch.where(hit[:, None], lost, 0.0).mean(0)
+    return torch.where(hit[:, None], lost, 0.0)
 
 
 def test_backs_of_open_sheets_are_left_alone() -> None:
