@@ -28,9 +28,9 @@ def interrupt_at(name: str, iteration: int):
     return interrupted
 
 
-@pytest.mark.parametrize("stage", ["coarse", "fine"])
-def test_other_networks_go_on_with_the_fine_stage_only(tmp_path, monkeypatch, stage):
-    settings = [f"{key}={value}" for key, value in TINY.items()]
+@pytest.mark.parametrize(("stage", "learnt"), [("coarse", False), ("fine", False), ("fine", True)])
+def test_other_networks_go_on_with_textures_only(tmp_path, monkeypatch, stage, learnt):
+    settings = [f"{key}={value}" for key, value in {**TINY, "textures.learnt": learnt}.items()]
     data, out = write_dataset(tmp_path / "data", 4, 24), str(tmp_path / "run")
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(loop, "_step", interrupt_at(stage, 3))
@@ -38,7 +38,7 @@ def test_other_networks_go_on_with_the_fine_stage_only(tmp_path, monkeypatch, st
     resume = ["--out", out, "--device", "cpu", "--resume"]
     with monkeypatch.context() as patched:
         patched.setattr(training, "choose_backend", other_networks)
-        if stage == "fine":
+        if learnt:
             main(resume)
             return
         with pytest.raises(
