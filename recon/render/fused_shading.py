@@ -66,7 +66,7 @@ def fused_shade(
 ) -> tuple[Tensor, Tensor]:
     """(P, 3) scene-linear radiance toward the camera, twice: (color_a, color_b); float32.
 
-    What is computed is `recon.render.shade.shade` of `world_normal`; `channels.normal` perturbs the normal.
+    What is computed is `recon.render.shade`'s `shade` of its `world_normal`.
     fg, variance, occluded: see there.
     routes: albedo learns from what arrives at color_a; roughness, metallic and occlusion from color_b; the
         rest as set. None: color_b is color_a, and everything learns from it.
@@ -100,6 +100,26 @@ def fused_shade(
         light.texels,
     )
     return (colors, colors) if routes is None else colors
+
+
+@torch.no_grad()
+def shading_normals(
+    normal: Tensor, perturbation: Tensor, tangent: Tensor | None, to_camera: Tensor | None = None
+) -> Tensor:
+    """(P, 3) unit normals of `recon.render.shade.world_normal`; constants.
+
+    Bent as `face_camera` does if `to_camera` (P, 3), unit, is given.
+    """
+    result = torch.empty_like(normal)
+    inputs = (
+        _rows(perturbation),
+        _rows(normal),
+        _or_empty(tangent, normal, 4),
+        _or_empty(to_camera, normal, 3),
+        result,
+    )
+    launch(kernels.shading_normals, len(normal), inputs, normal.device)
+    return result
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 
 from recon.render.interface import Raster
+from recon.render.warp_kernels.normal_variance import measure_variance, scatter_normals
+from recon.warp_runtime import launch
 
 # Variance of a uniform distribution over one pixel, the footprint of a box filter.
 _PIXEL = 1.0 / 12.0
@@ -22,15 +24,11 @@ def normal_variance(normal: Tensor, raster: Raster) -> Tensor:
     the two neighbors along an axis the more similar one counts, for the other may lie across an edge; without
     any, none does.
     """
-    image, covered = raster.scatter(normal), raster.scatter(torch.ones_like(normal[:, :1])) > 0
-    total = torch.zeros_like(image[..., :1])
-    for axis in (1, 2):
-        step = (
-            image.narrow(axis, 1, image.shape[axis] - 1) - image.narrow(axis, 0, image.shape[axis] - 1)
-        ).square()
-        both = covered.narrow(axis, 1, image.shape[axis] - 1) & covered.narrow(axis, 0, image.shape[axis] - 1)
-        change = torch.where(both, step.sum(-1, keepdim=True), torch.inf)
-        outside = torch.full_like(total.narrow(axis, 0, 1), torch.inf)
-        nearest = torch.minimum(torch.cat([change, outside], axis), torch.cat([outside, change], axis))
-        total += torch.where(nearest.isinf(), 0.0, nearest)
-    return _PIXEL * total.view(-1, 1)[raster.pixels].clamp(max=_LARGEST)
+    height, width, count = raster.cameras.height, raster.cameras.width, len(normal)
+    normal = normal.detach().contiguous()
+    image = normal.new_zeros(len(raster.cameras) * height * width, 3)
+    launch(scatter_normals, count, (normal, raster.pixels, image), normal.device)
+    variance = normal.new_empty(count, 1)
+    inputs = (image, raster.pixels, height, width, _PIXEL, _LARGEST, variance)
+    launch(measure_variance, count, inputs, normal.device)
+    return variance

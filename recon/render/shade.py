@@ -32,6 +32,16 @@ class OccludedLight:
     reflected: Tensor
 
 
+def world_normal(normal: Tensor, perturbation: Tensor, tangent: Tensor | None) -> Tensor:
+    """(P, 3) unit world shading normal of a `SurfaceSample`'s parts."""
+    if tangent is None:
+        return normalize(normalize(normal, dim=-1) + perturbation, dim=-1)
+    # MikkTSpace: interpolated frame as it is, without renormalizing or orthogonalizing.
+    bitangent = tangent[:, 3:] * torch.linalg.cross(normal, tangent[:, :3])
+    x, y, z = perturbation.unbind(-1)
+    return normalize(x[:, None] * tangent[:, :3] + y[:, None] * bitangent + z[:, None] * normal, dim=-1)
+
+
 def face_camera(normal: Tensor, to_camera: Tensor) -> tuple[Tensor, Tensor]:
     """Bends normals that face away to the horizon: unit normals (P, 3) and their n.v (P, 1), above zero.
 

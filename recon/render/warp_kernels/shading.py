@@ -1,7 +1,7 @@
 """Shading of one pixel, and its adjoint for two upstream gradients.
 
-The formulas are those of `recon.render.shade` after `recon.render.render_views.world_normal`; what each loss
-reaches is that of `recon.render.fused_shading`. Every factor's slopes are found together with its value, so
+The formulas are those of `recon.render.shade`; what each loss reaches is that of
+`recon.render.fused_shading`. Every factor's slopes are found together with its value, so
 that the adjoint, linear in the upstream gradient, reads no memory and costs little to apply twice.
 
 It is written by hand: an adjoint made by Warp would have to be launched once for every combination of losses
@@ -103,16 +103,13 @@ def _through_normalize(unit: wp.vec3, length: float, gradient: wp.vec3) -> wp.ve
 
 
 @wp.func
-def _geometry(
+def _shading_normal(
     i: int,
     perturbations: wp.array[wp.vec3],
     normals: wp.array[wp.vec3],
-    positions: wp.array[wp.vec3],
     tangents: wp.array[wp.vec4],
-    views: wp.array[wp.int64],
-    origins: wp.array[wp.vec3],
-    rotations: wp.array[wp.mat33],
 ) -> _Geometry:
+    """The frame as far as it does not depend on the camera."""
     result = _Geometry()
     result.perturbation = perturbations[i]
     result.interpolated = normals[i]
@@ -136,19 +133,14 @@ def _geometry(
         shading = result.interpolated + result.perturbation
     result.world_length = wp.max(wp.length(shading), _TINY)
     result.world_normal = shading / result.world_length
-
-    view = int(views[i])
-    toward = origins[view] - positions[i]
-    result.distance = wp.max(wp.length(toward), _TINY)
-    result.to_camera = toward / result.distance
     result.normal = result.world_normal
-    result.to_light_frame = wp.identity(n=3, dtype=float)
-    if rotations.shape[0] > 0:
-        # Light only meets the surface through n and v, so both turn into the light's frame: R^T n.
-        result.to_light_frame = wp.transpose(rotations[view])
-        result.normal = result.to_light_frame * result.normal
-        result.to_camera = result.to_light_frame * result.to_camera
+    return result
 
+
+@wp.func
+def _face_camera(frame: _Geometry) -> _Geometry:
+    """`frame` with its `normal` bent toward its `to_camera`."""
+    result = frame
     result.lift = wp.max(GRAZING - wp.dot(result.normal, result.to_camera), 0.0)
     bent = result.normal + result.to_camera * result.lift
     result.bent_length = wp.max(wp.length(bent), _TINY)
@@ -157,6 +149,31 @@ def _geometry(
     result.cosine = wp.clamp(cosine, 0.5 * GRAZING, 1.0)
     result.cosine_slope = wp.where(cosine == result.cosine, 1.0, 0.0)
     return result
+
+
+@wp.func
+def _geometry(
+    i: int,
+    perturbations: wp.array[wp.vec3],
+    normals: wp.array[wp.vec3],
+    positions: wp.array[wp.vec3],
+    tangents: wp.array[wp.vec4],
+    views: wp.array[wp.int64],
+    origins: wp.array[wp.vec3],
+    rotations: wp.array[wp.mat33],
+) -> _Geometry:
+    result = _shading_normal(i, perturbations, normals, tangents)
+    view = int(views[i])
+    toward = origins[view] - positions[i]
+    result.distance = wp.max(wp.length(toward), _TINY)
+    result.to_camera = toward / result.distance
+    result.to_light_frame = wp.identity(n=3, dtype=float)
+    if rotations.shape[0] > 0:
+        # Light only meets the surface through n and v, so both turn into the light's frame: R^T n.
+        result.to_light_frame = wp.transpose(rotations[view])
+        result.normal = result.to_light_frame * result.normal
+        result.to_camera = result.to_light_frame * result.to_camera
+    return _face_camera(result)
 
 
 @wp.func
@@ -365,6 +382,25 @@ def _routed(route: int, from_a: Any, from_b: Any) -> Any:
     if (route & FROM_B) != 0:
         result += from_b
     return result
+
+
+@wp.kernel
+def shading_normals(
+    start: int,
+    perturbations: wp.array[wp.vec3],
+    normals: wp.array[wp.vec3],
+    tangents: wp.array[wp.vec4],
+    to_camera: wp.array[wp.vec3],
+    shading: wp.array[wp.vec3],
+) -> None:
+    """Unit normals in world space, bent toward the camera unless `to_camera` is empty."""
+    i = start + wp.tid()
+    frame = _shading_normal(i, perturbations, normals, tangents)
+    shading[i] = frame.world_normal
+    if to_camera.shape[0] > 0:
+        frame.to_camera = to_camera[i]
+        frame = _face_camera(frame)
+        shading[i] = frame.bent
 
 
 @wp.kernel

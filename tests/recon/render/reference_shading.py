@@ -7,13 +7,12 @@ import torch
 from torch.nn.functional import normalize
 
 from recon.render import shade as shade_module
-from recon.render.render_views import world_normal
 from tests.recon.light import reference_light
 
 
 def shade_in_plain_torch(channels, frame, light, fg, *, variance=None, occluded=None):
     """(P, 3) as `fused_shade`'s color, differentiable in whatever the arguments hold."""
-    normal = world_normal(frame.normal, channels.normal, frame.tangent)
+    normal = shade_module.world_normal(frame.normal, channels.normal, frame.tangent)
     to_camera = normalize(frame.origins[frame.views] - frame.positions, dim=-1)
     if frame.light_rotation is not None:
         to_light_frame = frame.light_rotation[frame.views].transpose(1, 2)

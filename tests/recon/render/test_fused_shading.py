@@ -10,9 +10,9 @@ from torch.nn.functional import normalize
 from recon.light.environment import EnvironmentLight, PrefilteredLight
 from recon.light.fg_table import fg_table
 from recon.material.channels import Channels
-from recon.render.fused_shading import ShadingFrame, fused_shade
+from recon.render.fused_shading import ShadingFrame, fused_shade, shading_normals
 from recon.render.loss_routes import LossRoutes
-from recon.render.shade import OccludedLight
+from recon.render.shade import OccludedLight, face_camera, world_normal
 from tests.recon.render.reference_routing import route
 from tests.recon.render.reference_shading import cast, shade_in_plain_torch
 
@@ -255,6 +255,16 @@ def test_results_do_not_depend_on_the_number_of_threads():
         torch.set_num_threads(threads)
     for other in found[1:]:
         assert all(torch.equal(one, two) for one, two in zip(found[0], other))
+
+
+@pytest.mark.parametrize("tangents", [False, True])
+def test_normals_alone(tangents):
+    (channels, frame, _, _), _ = case(tangents=tangents)
+    parts = frame.normal, channels.normal, frame.tangent
+    toward = normalize(frame.origins[frame.views] - frame.positions, dim=-1)
+    expected = world_normal(*parts)
+    torch.testing.assert_close(shading_normals(*parts), expected)
+    torch.testing.assert_close(shading_normals(*parts, toward), face_camera(expected, toward)[0])
 
 
 def test_no_pixels():

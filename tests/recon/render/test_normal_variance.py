@@ -9,6 +9,8 @@ from recon.light.fg_table import fg_table
 from recon.render.normal_variance import normal_variance
 from recon.render.shade import shade
 from recon.render.warp_backend import WarpRasterizer
+from tests.recon.render import reference_normal_variance
+from tests.recon.render.scenes import orbit_cameras
 from tests.recon.render.test_shade import light_of
 from tests.shapes import uv_sphere
 
@@ -49,6 +51,24 @@ def test_a_plane_has_none_and_neither_has_a_single_pixel():
     assert normal_variance(flat, raster).abs().max() == 0
     raster, normal = sphere(1)
     assert normal_variance(normal, raster).tolist() == [[0.0]]
+
+
+def test_against_plain_torch():
+    """Several views, wider than high; normals that vary at random, so that either neighbor may be nearer."""
+    shape = uv_sphere(12, 24)
+    vertices, faces = torch.as_tensor(shape.vertices).float(), torch.as_tensor(shape.faces).long()
+    # The third of the views is empty.
+    cameras = orbit_cameras(3, 40, 24)
+    cameras.camera_to_world[2, :3, 3] += 50.0
+    raster = RASTERIZER.rasterize(vertices, faces, cameras)
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(len(raster.pixels), 3, generator=generator)
+    noise *= torch.rand(len(noise), 1, generator=generator)
+    normal = normalize(noise + torch.tensor([2.0, 0.0, 0.0]), dim=-1)
+    variance = normal_variance(normal, raster)
+    assert variance.unique().numel() > 0.5 * len(variance)
+    assert (variance > 0.02499).any()
+    torch.testing.assert_close(variance, reference_normal_variance.normal_variance(normal, raster))
 
 
 @pytest.mark.parametrize("roughness", [0.1, 0.2])

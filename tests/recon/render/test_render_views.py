@@ -15,7 +15,8 @@ from recon.light.environment import EnvironmentLight, PrefilteredLight
 from recon.light.fg_table import fg_table
 from recon.material.channels import Channels
 from recon.render.loss_routes import LossRoutes
-from recon.render.render_views import Rendered, SurfaceSample, render_views, world_normal
+from recon.render.render_views import Rendered, SurfaceSample, render_views
+from recon.render.shade import world_normal
 from recon.render.warp_backend import WarpRasterizer
 from tests.recon.render.scenes import orbit_cameras, random_like, sphere
 
