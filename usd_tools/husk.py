@@ -48,6 +48,8 @@ class HuskJob:
         if self.samples is not None:
             command += ["-p", str(self.samples)]
         command += ["-r", str(self.width), str(self.height)]
+        # A light of husk's own, where the stage has none, would hang on the camera.
+        command += ["--headlight", "none"]
         # The camera moves between frames, and pictures to measure by must not blur.
         command += ["--disable-motionblur", "--make-output-path", "-o", str(pattern), str(self.stage)]
         return command

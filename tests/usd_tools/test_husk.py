@@ -82,6 +82,7 @@ def test_command_names_frames_camera_settings_and_output(tmp_path: Path) -> None
     command = job(tmp_path).command("husk", Path("out/scene.%04d.exr"), first=5, count=3, step=2)
     text = " ".join(command)
     assert text.startswith("husk -f 5 -n 3 -i 2 -c /World/camera -s /Render/rs -p 32 -r 640 480 ")
+    assert " --headlight none --disable-motionblur " in text, "no light and no blur but the stage's"
     assert command[-4:-1] == ["--make-output-path", "-o", str(Path("out/scene.%04d.exr"))]
     assert command[-1] == str(tmp_path / "scene.usda")
     assert "--disable-motionblur" in command
