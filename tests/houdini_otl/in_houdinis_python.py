@@ -63,7 +63,7 @@ def main(scene: Path, run: Path, report: Path, work: Path) -> None:
         done(f"cooked a turntable, {layout}")
 
     (object_path,) = recoverable_objects(stage, 1)
-    request = ExportRequest(JobFolder(work / "recovery"), object_path, None, "1:4")
+    request = ExportRequest(JobFolder(work / "recovery"), object_path, (), "1:4")
     request.folder.path.mkdir()
     Usd.Stage.Open(str(scene)).Export(str(request.folder.stage))
     finish_stage(request)

@@ -18,7 +18,7 @@ from texture_recovery.pipeline_commands import JobFolder, Training, command_envi
 from texture_recovery.render_color_space import known_color_space, render_color_space
 from texture_recovery.report import open_report
 from texture_recovery.stage_choices import cameras, most_likely, recoverable_objects
-from texture_recovery.stage_export import finish_stage
+from texture_recovery.stage_export import check_stage, finish_stage
 from texture_recovery.training_presets import PRESETS, preset_settings
 
 from recon.config import load_config
@@ -36,10 +36,26 @@ def test_visible_meshes_and_all_cameras_can_be_chosen(tmp_path: Path) -> None:
         UsdGeom.Camera.Define(stage, "/cameras/side")
 
     stage = open_stage(write_scene(tmp_path, edit=more).stage)
-    assert sorted(recoverable_objects(stage, 1)) == ["/World/props/cup", "/World/sphere"]
+    assert sorted(recoverable_objects(stage, 1)) == ["/World", "/World/props/cup", "/World/sphere"]
     assert sorted(cameras(stage)) == ["/World/camera", "/cameras/side"]
     with pytest.raises(UserError, match="no visible mesh"):
         recoverable_objects(Usd.Stage.CreateInMemory(), 1)
+
+
+def test_prims_that_hold_several_meshes_are_objects_too(tmp_path: Path) -> None:
+    def more(stage: Usd.Stage) -> None:
+        for name in ("body", "lid", "lid/knob"):
+            define_sphere(stage, f"/World/asset/geo/teapot/{name}")
+        hidden = define_sphere(stage, "/World/asset/geo/proxy")
+        UsdGeom.Imageable(hidden).CreatePurposeAttr("proxy")
+
+    stage = open_stage(write_scene(tmp_path, edit=more).stage)
+    pot = "/World/asset/geo/teapot"
+    objects = recoverable_objects(stage, 1)
+    assert objects == ["/World", "/World/sphere", pot, f"{pot}/body", f"{pot}/lid", f"{pot}/lid/knob"]
+    assert objects[most_likely(objects, [pot])] == objects[most_likely(objects, ["teapot"])] == pot
+    assert objects[most_likely(objects, ["/World/asset"])] == pot
+    assert objects[most_likely(objects, [f"{pot}/lid"])] == f"{pot}/lid"
 
 
 def test_the_selected_object_comes_first() -> None:
@@ -81,7 +97,7 @@ def test_color_space_without_configuration_or_its_module(monkeypatch: pytest.Mon
 def request(folder: Path, **changes: Any) -> ExportRequest:
     values: dict[str, Any] = {
         "object_path": "/World/sphere",
-        "camera": "/World/camera",
+        "cameras": ["/World/camera"],
         "frames": "1:4",
         **changes,
     }
@@ -95,12 +111,12 @@ def test_finished_stage_has_turntable_range_and_no_visible_dome(tmp_path: Path) 
         rect = UsdLux.RectLight.Define(stage, "/World/rect").GetPrim()
         rect.CreateAttribute("karma:light:renderlightgeo", Sdf.ValueTypeNames.Bool).Set(True)
 
-    wanted = request(tmp_path, camera=None, frames="5:9", resolution=(64, 32))
+    wanted = request(tmp_path, cameras=(), frames="5:9", resolution=(64, 32))
     open_stage(write_scene(tmp_path / "scene", edit=show_dome).stage).Export(str(wanted.folder.stage))
     finish_stage(wanted)
     stage = open_stage(wanted.folder.stage)
     assert (stage.GetStartTimeCode(), stage.GetEndTimeCode()) == (5, 9)
-    camera = UsdGeom.Camera(stage.GetPrimAtPath(wanted.camera_path))
+    camera = UsdGeom.Camera(stage.GetPrimAtPath(wanted.camera_paths[0]))
     assert camera.GetTimeSamples() == [5, 6, 7, 8, 9]
     assert camera.GetHorizontalApertureAttr().Get() == 2 * camera.GetVerticalApertureAttr().Get()
     assert stage.GetAttributeAtPath("/World/dome.karma:light:renderlightgeo").Get() is False
@@ -154,7 +170,7 @@ def test_second_export_is_read_anew(tmp_path: Path) -> None:
 
 def test_new_turntable_has_consecutive_frames(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="consecutive frames"):
-        _ = request(tmp_path, camera=None, frames="1:9:2").turntable
+        _ = request(tmp_path, cameras=(), frames="1:9:2").turntable
     assert request(tmp_path, frames="1:9:2").turntable is None
 
 
@@ -229,10 +245,45 @@ def test_progress_of_rendering_counts_husks_pictures(tmp_path: Path) -> None:
     (folder.renders / ".husk.x").mkdir(parents=True)
     for name in (".husk.x/stage.0001.exr", "stage.0002.exr", "other.0001.exr"):
         (folder.renders / name).touch()
-    assert str(job) == "Export Dataset: rendering, 2 of 4 frames"
+    assert str(job) == "Export Dataset: rendering, 2 of 4 pictures"
     jobs.remove_earlier_pictures(folder)
-    assert str(job) == "Export Dataset: rendering, 1 of 4 frames"
+    assert str(job) == "Export Dataset: rendering, 0 of 4 pictures"
     assert (folder.renders / "other.0001.exr").exists()
+
+
+def test_progress_while_husks_temporary_folder_goes_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = jobs.export_job(request(tmp_path), Training("python", str(ROOT)), {})
+    (tmp_path / "renders" / ".husk.x").mkdir(parents=True)
+    scandir = os.scandir
+
+    def raced(path: Any) -> Any:
+        if Path(path).name == ".husk.x":
+            raise FileNotFoundError(path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", raced)
+    assert str(job) == "Export Dataset: rendering, 0 of 4 pictures"
+
+
+def test_several_cameras_are_checked_and_rendered_as_one_dataset(tmp_path: Path) -> None:
+    def rig(stage: Usd.Stage) -> None:
+        for name in ("left", "right"):
+            Sdf.CopySpec(stage.GetRootLayer(), "/World/camera", stage.GetRootLayer(), f"/World/{name}")
+
+    wanted = request(tmp_path, cameras=["/World/left", "/World/right"], frames="2", test_every=2)
+    open_stage(write_scene(tmp_path / "scene", edit=rig).stage).Export(str(wanted.folder.stage))
+    finish_stage(wanted)
+    check_stage(wanted)
+    job = jobs.export_job(wanted, Training("python", str(ROOT)), {})
+    assert str(job) == "Export Dataset: rendering, 0 of 2 pictures"
+    for step in (job._step, *job._waiting):
+        words = list(step.command)
+        assert words[words.index("--camera") :][:4] == ["--camera", "/World/left", "--camera", "/World/right"]
+    assert words[words.index("--images") + 1] == str(tmp_path / "renders" / "<camera>" / "stage.%04d.exr")
+    with pytest.raises(UserError, match="one picture does not show"):
+        _ = request(tmp_path, frames="2").numbers
 
 
 def test_report_needs_a_browser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

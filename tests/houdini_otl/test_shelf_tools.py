@@ -24,7 +24,7 @@ from texture_recovery.stage_source import selected_stage
 from texture_recovery.training_presets import PRESETS
 
 from tests.houdini_otl.impostors import install_husk, install_training_python
-from tests.usd_tools.stages import Scene, write_scene
+from tests.usd_tools.stages import Scene, define_material, define_sphere, write_scene
 from tests.usd_tools.test_import_materials import make_run
 from usd_tools.stage import open_stage
 from usd_tools.usd_to_llff import main as convert
@@ -107,7 +107,7 @@ def test_export_through_the_stages_camera(artist: Any, tmp_path: Path) -> None:
         "32",
     ]
     assert words[-1] == str(recovery(artist) / "stage.usd")
-    assert any("rendering, 0 of 4 frames" in line for line in artist.status)
+    assert any("rendering, 0 of 4 pictures" in line for line in artist.status)
     assert any("converting" in line for line in artist.status)
     # The camera moves, though each cooked stage knew one pose only; and the temporary node is gone.
     stage = open_stage(recovery(artist) / "stage.usd")
@@ -123,6 +123,28 @@ def test_export_with_a_new_turntable(artist: Any, tmp_path: Path) -> None:
     assert {frame["camera"] for frame in description["frames"]} == {"/cameras/turntable"}
     (husk,) = (tmp_path / "hfs" / "husk.log").read_text().splitlines()
     assert husk.split("\t")[:6] == ["-f", "11", "-n", "6", "-i", "1"]
+
+
+def test_export_through_several_cameras_of_several_meshes(artist: Any, scene: Scene, tmp_path: Path) -> None:
+    stage = Usd.Stage.Open(str(scene.stage))
+    layer = stage.GetRootLayer()
+    define_sphere(stage, "/World/sphere/knob")
+    define_material(stage, "/World/materials/knob", "/World/sphere/knob")
+    for name, frame in (("left", 1), ("right", 3)):
+        Sdf.CopySpec(layer, "/World/camera", layer, f"/World/{name}")
+        pose = UsdGeom.Xformable(stage.GetPrimAtPath(f"/World/{name}")).GetOrderedXformOps()[0]
+        value = pose.Get(frame)
+        pose.GetAttr().Clear()
+        pose.Set(value)
+    stage.Save()
+    two = ["/World/left", "/World/right"]
+    export(artist, "default", two, {**SMALL, FOLDER: str(tmp_path / "rig")})
+    assert artist.messages[-1].startswith("The dataset is ready"), artist.messages[-1]
+    description = json.loads((tmp_path / "rig" / "dataset" / "dataset.json").read_text())
+    assert description["cameras"] == two and description["object"] == OBJECT
+    assert [frame["frame"] for frame in description["frames"]] == [1, 1], "still cameras: the current frame"
+    export(artist, "default", [*two, NEW_TURNTABLE])
+    assert artist.messages[-1].startswith("cameras and a new turntable were chosen")
 
 
 def test_warnings_are_told_at_the_end(artist: Any, scene: Scene) -> None:
@@ -248,7 +270,7 @@ def test_stage_that_is_read_is_not_overwritten(artist: Any, scene: Scene, tmp_pa
 def test_cancel_ends_without_a_word(artist: Any) -> None:
     for answers in ([None], ["/World/camera", None]):
         export(artist, *answers)
-        assert artist.messages[-1] in ("Camera to render through", f"Export {OBJECT}")
+        assert artist.messages[-1] in ("Camera to render through, or several", f"Export {OBJECT}")
     assert not recovery(artist).exists()
 
 

@@ -163,6 +163,18 @@ def test_plain_commands_are_the_contracts() -> None:
     ]
 
 
+def test_variants_belong_to_their_asset() -> None:
+    cow, pig = BATCH.assets
+    batch = replace(BATCH, assets=[replace(cow, variants=("look=wet", "age=old")), pig])
+    plain = plain_commands(TRAINING, batch)
+    assert sorted(command for _, command in items(built(batch))) == sorted(plain)
+    varied = [command for command in plain if "--variant" in command]
+    assert len(varied) == 3 + 1, "renders and conversion"
+    for command in varied:
+        assert command[command.index("--variant") :][:4] == ["--variant", "look=wet", "--variant", "age=old"]
+        assert "/shows/cow.usd" in command
+
+
 def test_shell_script_stops_at_the_first_failure() -> None:
     lines = shell_script(TRAINING, BATCH).splitlines()
     assert lines[0] == "set -e"
@@ -191,6 +203,7 @@ def built_lines(training: Training) -> list[str]:
         ({"assets": [Asset("a/b", "s", "/c", "/o")]}, "asset 'a/b'"),
         ({"assets": [Asset("a", "s", "/c", "/o"), Asset("A", "s", "/c", "/o")]}, "different"),
         ({"assets": [Asset("a", "s", "", "/o")]}, "expected a stage, a camera"),
+        ({"assets": [Asset("a", "s", "/c", "/o", ("look",))]}, "variant 'look': expected SET=CHOICE"),
         ({"variations": [Variation("v", ())]}, "has no settings"),
         ({"variations": [Variation("v", ("a=1 b=2",))]}, "without spaces"),
         ({"variations": [Variation("v", ("a=`rm`",))]}, "quotes"),

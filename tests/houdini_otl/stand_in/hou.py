@@ -339,11 +339,15 @@ class ui:
         sort: bool = False,
         condense_paths: bool = False,
     ) -> tuple[int, ...]:
-        """The answer to come is a choice, "default", or None for Cancel."""
+        """The answer to come is a choice, a list of them, "default", or None for Cancel."""
         answer = _session.answer(message or "")
         if answer is None:
             return () if clear_on_cancel else tuple(default_choices)
-        return tuple(default_choices) if answer == "default" else (list(choices).index(answer),)
+        if answer == "default":
+            return tuple(default_choices)
+        chosen = [answer] if isinstance(answer, str) else answer
+        assert len(chosen) == 1 or not exclusive
+        return tuple(list(choices).index(choice) for choice in chosen)
 
     @staticmethod
     def selectFile(

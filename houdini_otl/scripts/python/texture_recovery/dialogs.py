@@ -61,12 +61,23 @@ def choose(text: str, choices: Sequence[str], title: str, default: int = 0) -> i
     Raises:
         CancelledError: nothing was chosen.
     """
+    return choose_several(text, choices, title, default, exclusive=True)[0]
+
+
+def choose_several(
+    text: str, choices: Sequence[str], title: str, default: int = 0, *, exclusive: bool = False
+) -> tuple[int, ...]:
+    """The indices of the choices that were made; one at least, and `exclusive` one at most.
+
+    Raises:
+        CancelledError: nothing was chosen.
+    """
     chosen = hou.ui.selectFromList(
-        choices, (default,), exclusive=True, message=text, title=title, clear_on_cancel=True
+        choices, (default,), exclusive=exclusive, message=text, title=title, clear_on_cancel=True
     )
     if not chosen:
         raise CancelledError
-    return chosen[0]
+    return tuple(chosen)
 
 
 def fill_in(text: str, fields: Mapping[str, str], title: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from texture_recovery.pipeline_commands import JobFolder
 from texture_recovery.turntable import Turntable
+from usd_tools.camera_views import CAMERA_TOKEN
 from usd_tools.color import COLOR_SPACES
 from usd_tools.console import parse_resolution
 from usd_tools.errors import UserError
@@ -23,7 +24,7 @@ COLOR_SPACE = "Color space of the renders"
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """folder: of the recovery. object_path, camera: prim paths; camera None: a new turntable.
+    """folder: of the recovery. object_path, cameras: prim paths; no cameras: a new turntable.
 
     frames: SPEC. resolution: of the renders. samples: per pixel. test_every: every so manieth frame is held
     out. color_space: that the renderer writes. ground_truth: whether to convert the stage's look and light.
@@ -31,7 +32,7 @@ class ExportRequest:
 
     folder: JobFolder
     object_path: str
-    camera: str | None
+    cameras: Sequence[str]
     frames: str
     resolution: tuple[int, int] = (512, 512)
     samples: int = 128
@@ -44,9 +45,15 @@ class ExportRequest:
         """The frames' numbers.
 
         Raises:
-            UserError: they cannot be the names of pictures.
+            UserError: they cannot be the names of pictures, or are too few to see the object from all around.
         """
-        return _whole(parse_frames(self.frames, "Frames"))
+        frames = parse_frames(self.frames, "Frames")
+        if len(frames) * len(self.camera_paths) < 2:
+            raise UserError(
+                "Frames: one picture does not show an object from all around; give some dozens, such as "
+                "1:64, of a camera (or an object) that turns, or choose several cameras"
+            )
+        return _whole(frames)
 
     @property
     def turntable(self) -> Turntable | None:
@@ -55,7 +62,7 @@ class ExportRequest:
         Raises:
             UserError: its frames do not follow each other.
         """
-        if self.camera is not None:
+        if self.cameras:
             return None
         numbers = self.numbers
         if numbers != list(range(numbers[0], numbers[0] + len(numbers))):
@@ -73,9 +80,14 @@ class ExportRequest:
         return replace(self, ground_truth=False)
 
     @property
-    def camera_path(self) -> str:
-        """The camera to render through."""
-        return Turntable().camera_path if self.camera is None else self.camera
+    def camera_paths(self) -> Sequence[str]:
+        """The cameras to render through."""
+        return self.cameras or (Turntable().camera_path,)
+
+    @property
+    def picture_names(self) -> str:
+        """The pictures' pattern below the folder of renders, for the converter."""
+        return f"{CAMERA_TOKEN}/stage.%04d.exr" if len(self.camera_paths) > 1 else "stage.%04d.exr"
 
 
 def default_fields(folder: str, frames: str, color_space: str) -> dict[str, str]:
@@ -91,7 +103,7 @@ def default_fields(folder: str, frames: str, color_space: str) -> dict[str, str]
 
 
 def request_from_fields(
-    fields: Mapping[str, str], expand: Callable[[str], Path], object_path: str, camera: str | None
+    fields: Mapping[str, str], expand: Callable[[str], Path], object_path: str, cameras: Sequence[str]
 ) -> ExportRequest:
     """The filled-in form as a request. expand: puts Houdini's variables into a path.
 
@@ -108,7 +120,7 @@ def request_from_fields(
     request = ExportRequest(
         JobFolder(folder),
         object_path,
-        camera,
+        cameras,
         fields[FRAMES],
         parse_resolution(fields[RESOLUTION]),
         _positive(fields, SAMPLES),
@@ -125,16 +137,11 @@ def _whole(frames: Sequence[float]) -> list[int]:
     """Frames as numbers of pictures.
 
     Raises:
-        UserError: one is negative or not whole, or there are too few to see the object from all around.
+        UserError: one is negative or not whole.
     """
     odd = [frame for frame in frames if frame < 0 or frame != int(frame)]
     if odd:
         raise UserError(f"Frames: {odd[0]:g} is not a whole number from 0 on; pictures are named by frame")
-    if len(frames) < 2:
-        raise UserError(
-            "Frames: one picture does not show an object from all around; give some dozens, such as 1:64, "
-            "of a camera (or an object) that turns"
-        )
     return [int(frame) for frame in frames]
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from texture_recovery.background_job import BackgroundJob, Step
@@ -31,7 +32,7 @@ def export_job(request: ExportRequest, training: Training, environment: Mapping[
         training,
         folder.stage,
         folder.renders,
-        camera=request.camera_path,
+        cameras=request.camera_paths,
         frames=request.frames,
         resolution=request.resolution,
         samples=request.samples,
@@ -39,22 +40,22 @@ def export_job(request: ExportRequest, training: Training, environment: Mapping[
     convert = convert_command(
         training,
         folder.stage,
-        folder.renders / "stage.%04d.exr",
+        folder.renders / request.picture_names,
         folder.dataset,
-        camera=request.camera_path,
+        cameras=request.camera_paths,
         object_path=request.object_path,
         frames=request.frames,
         test_every=request.test_every,
         color_space=request.color_space,
         ground_truth=request.ground_truth,
     )
-    total = len(request.numbers)
+    total = len(request.numbers) * len(request.camera_paths)
     steps = [
         Step(
             "rendering",
             render,
             husk_environment(environment),
-            lambda: f"{_pictures_in_progress(folder.renders)} of {total} frames",
+            lambda: f"{_pictures_in_progress(folder.renders)} of {total} pictures",
         ),
         Step("converting", convert, command_environment(environment)),
     ]
@@ -111,7 +112,7 @@ def put_run_aside(folder: JobFolder) -> Path:
 
 def remove_earlier_pictures(folder: JobFolder) -> None:
     """Deletes what an earlier export rendered, so that frames of two exports are never mixed."""
-    for picture in folder.renders.glob("stage.*.exr"):
+    for picture in _pictures(folder.renders):
         picture.unlink()
 
 
@@ -136,4 +137,10 @@ def _training(
 
 def _pictures_in_progress(renders: Path) -> int:
     """Pictures written so far, those in husk's temporary folder included."""
-    return sum(1 for _ in renders.glob("**/stage.*.exr"))
+    return sum(1 for _ in _pictures(renders))
+
+
+def _pictures(renders: Path) -> Iterator[Path]:
+    """Of all cameras; folders that husk's process removes meanwhile are passed over."""
+    for folder, _, names in os.walk(renders):
+        yield from (Path(folder) / name for name in fnmatch.filter(names, "stage.*.exr"))

@@ -67,14 +67,19 @@ def render_command(
     out: str | PurePath,
     *,
     renderer: str = "husk",
-    camera: str | None = None,
+    cameras: Sequence[str] = (),
+    variants: Sequence[str] = (),
     frames: str | None = None,
     resolution: tuple[int, int] | None = None,
     samples: int | None = None,
 ) -> list[str]:
-    """Renders the frames of `stage` into the folder `out`; husk is found on PATH or in $HFS/bin."""
+    """Renders the frames of `stage` into the folder `out`; husk is found on PATH or in $HFS/bin.
+
+    cameras: prim paths; of several, each gets a folder in `out`. variants: `SET=CHOICE` of the stage.
+    """
     command = [*training.script("render_turntable"), str(stage), "--out", str(out), "--renderer", renderer]
-    command += _option("--camera", camera) + _option("--frames", frames)
+    command += options("--camera", cameras) + options("--variant", variants)
+    command += _option("--frames", frames)
     command += _option("--resolution", resolution and f"{resolution[0]}x{resolution[1]}")
     return command + _option("--samples", samples)
 
@@ -85,16 +90,22 @@ def convert_command(
     images: str | PurePath,
     out: str | PurePath,
     *,
-    camera: str | None = None,
+    cameras: Sequence[str] = (),
+    variants: Sequence[str] = (),
     object_path: str | None = None,
     frames: str | None = None,
     test_every: int | None = None,
     color_space: str | None = None,
     ground_truth: bool = True,
 ) -> list[str]:
-    """Makes the dataset `out` of the stage and its renders (a folder or a pattern)."""
+    """Makes the dataset `out` of the stage and its renders.
+
+    images: a folder (that holds one for each of several cameras) or a pattern. cameras, variants: as they
+    were rendered.
+    """
     command = [*training.script("usd_to_llff"), str(stage), "--images", str(images), "--out", str(out)]
-    command += _option("--camera", camera) + _option("--object", object_path)
+    command += options("--camera", cameras) + options("--variant", variants)
+    command += _option("--object", object_path)
     command += _option("--frames", frames) + _option("--test-every", test_every)
     command += _option("--colorspace", color_space)
     return command if ground_truth else [*command, "--no-ground-truth"]
@@ -159,6 +170,11 @@ def _outside(paths: str, folder: str) -> str:
     """A search path without the entries below `folder`."""
     kept = [path for path in paths.split(os.pathsep) if not PurePath(path).is_relative_to(folder)]
     return os.pathsep.join(kept)
+
+
+def options(name: str, values: Sequence[str]) -> list[str]:
+    """An option that may be repeated, once for each value."""
+    return [word for value in values for word in (name, value)]
 
 
 def _option(name: str, value: object) -> list[str]:

@@ -31,7 +31,7 @@ def export(
     folder: str | Path,
     *,
     object_path: str,
-    camera: str | None = None,
+    cameras: Sequence[str] = (),
     frames: str = "1:64",
     resolution: tuple[int, int] = (512, 512),
     samples: int = 128,
@@ -41,7 +41,7 @@ def export(
 ) -> JobFolder:
     """Writes the stage of the LOP node, renders it with husk and converts it, all below `folder`.
 
-    camera: prim path; None for a new turntable. frames: SPEC. color_space: of the renders; None for what
+    cameras: prim paths; none for a new turntable. frames: SPEC. color_space: of the renders; None for what
     Houdini is set to.
 
     Raises:
@@ -52,7 +52,7 @@ def export(
     request = ExportRequest(
         JobFolder(Path(folder).absolute()),
         object_path,
-        camera,
+        cameras,
         frames,
         resolution,
         samples,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,7 @@ from texture_recovery.stage_choices import cameras, most_likely, recoverable_obj
 from texture_recovery.stage_export import check_stage, finish_stage
 from texture_recovery.stage_source import StageSource, selected_stage, write_stage
 from texture_recovery.training_presets import PRESETS, knows_light, preset_settings
+from usd_tools.camera_selection import camera_samples, find_cameras
 from usd_tools.errors import UserError
 from usd_tools.import_materials import light_was_learnt
 
@@ -105,29 +106,46 @@ def _ask_request(source: StageSource) -> ExportRequest:
     chosen = 0
     if len(objects) > 1:
         likely = most_likely(objects, source.hints)
-        chosen = dialogs.choose("Object to recover", objects, jobs.EXPORT, likely)
-    existing = cameras(stage)
-    choices = [*existing, NEW_TURNTABLE]
-    camera = dialogs.choose(
-        "Camera to render through", choices, jobs.EXPORT, most_likely(choices, source.hints)
-    )
+        chosen = dialogs.choose(
+            "Object to recover: a mesh, or all meshes below a primitive", objects, jobs.EXPORT, likely
+        )
+    through = _ask_cameras(stage, source)
     name = objects[chosen].rsplit("/", 1)[-1]
     fields = dialogs.fill_in(
         f"Export {objects[chosen]}",
         default_fields(
             f"$HIP/texture_recovery/{name}",
-            _TURNTABLE_FRAMES if camera == len(existing) else _frames_of(stage),
+            _frames_of(stage, through) if through else _TURNTABLE_FRAMES,
             render_color_space(session.environment()),
         ),
         jobs.EXPORT,
     )
-    return request_from_fields(
-        fields, dialogs.expanded, objects[chosen], existing[camera] if camera < len(existing) else None
-    )
+    return request_from_fields(fields, dialogs.expanded, objects[chosen], through)
 
 
-def _frames_of(stage: Any) -> str:
-    """The stage's frame range, or the playbar's where the stage, as usual for LOPs, has none of its own."""
+def _ask_cameras(stage: Any, source: StageSource) -> list[str]:
+    """Paths of the cameras to render through; none for a new turntable.
+
+    Raises:
+        UserError: both were chosen.
+    """
+    existing = cameras(stage)
+    choices = [*existing, NEW_TURNTABLE]
+    likely = most_likely(choices, source.hints)
+    chosen = dialogs.choose_several("Camera to render through, or several", choices, jobs.EXPORT, likely)
+    through = [existing[index] for index in chosen if index < len(existing)]
+    if through and len(through) < len(chosen):
+        raise UserError("cameras and a new turntable were chosen; expected one or the other")
+    return through
+
+
+def _frames_of(stage: Any, through: Sequence[str]) -> str:
+    """The stage's frame range, or the playbar's where the stage, as usual for LOPs, has none of its own.
+
+    Of several cameras that stand still, the current frame.
+    """
+    if len(through) > 1 and not any(camera_samples(camera) for camera in find_cameras(stage, through)):
+        return f"{hou.frame():g}"
     if stage.HasAuthoredTimeCodeRange():
         return f"{stage.GetStartTimeCode():g}:{stage.GetEndTimeCode():g}"
     first, last = hou.playbar.frameRange()

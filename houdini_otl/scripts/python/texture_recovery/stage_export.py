@@ -8,6 +8,8 @@ from typing import Any
 
 from texture_recovery.export_request import ExportRequest
 from texture_recovery.turntable import write_turntable
+from usd_tools.camera_selection import camera_labels, find_cameras
+from usd_tools.camera_views import CAMERA_TOKEN
 from usd_tools.plan_dataset import Request, plan_dataset
 from usd_tools.stage import active_prims, open_stage
 
@@ -82,14 +84,20 @@ def check_stage(request: ExportRequest) -> None:
     Raises:
         UserError: object, camera, light or look cannot be converted.
     """
+    stage = open_stage(request.folder.stage)
+    labels = camera_labels(stage, find_cameras(stage, request.camera_paths))
     with tempfile.TemporaryDirectory(prefix="texture_recovery_") as folder:
-        for number in request.numbers:
-            (Path(folder) / f"frame.{number:04d}.exr").touch()
+        images = Path(folder) / request.picture_names
+        for label in labels:
+            for number in request.numbers:
+                picture = Path(str(images).replace(CAMERA_TOKEN, label) % number)
+                picture.parent.mkdir(exist_ok=True)
+                picture.touch()
         plan_dataset(
             Request(
                 stage=str(request.folder.stage),
-                images=folder,
-                cameras=[request.camera_path],
+                images=str(images),
+                cameras=request.camera_paths,
                 object=request.object_path,
                 frames=request.frames,
                 test_every=request.test_every,

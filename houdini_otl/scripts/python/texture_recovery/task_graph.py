@@ -22,6 +22,7 @@ from texture_recovery.pipeline_commands import (
     compare_command,
     convert_command,
     import_command,
+    options,
     render_command,
     train_command,
 )
@@ -33,12 +34,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Asset:
-    """One object to recover. name: of its folder. camera, object_path: prim paths in `stage`."""
+    """One object to recover.
+
+    name: of its folder. camera, object_path: prim paths in `stage`; each may be a prim above several cameras,
+    or meshes. variants: `SET=CHOICE` of the stage.
+    """
 
     name: str
     stage: str
     camera: str
     object_path: str
+    variants: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -109,7 +115,8 @@ def build(network: hou.OpNode, training: Training, batch: Batch) -> hou.OpNode:
         UserError: see `check`; or a node lacks a parameter, in a version of Houdini that is not known.
     """
     check(batch)
-    asset = Asset(*(f"`@{name}`" for name in ("asset", "stage", "camera", "object")))
+    varied = any(asset.variants for asset in batch.assets)
+    asset = Asset("`@asset`", "`@stage`", "`@camera`", "`@object`", ("`@variants`",) if varied else ())
     steps: Mapping[str, list[str]] = {
         **_asset_steps(training, batch, asset, "`@frames`"),
         **_variation_steps(training, batch, asset, Variation("`@variation`", ("`@settings`",))),
@@ -124,6 +131,11 @@ def build(network: hou.OpNode, training: Training, batch: Batch) -> hou.OpNode:
             "stage": [asset.stage for asset in assets],
             "camera": [asset.camera for asset in assets],
             "object": [asset.object_path for asset in assets],
+            **(
+                {"variants": [" ".join(options("--variant", asset.variants)) for asset in assets]}
+                if varied
+                else {}
+            ),
         },
     )
     last = _wedge(network, last, "frames", {"frames": batch.frame_ranges()})
@@ -167,13 +179,20 @@ def check(batch: Batch) -> None:
     for asset in batch.assets:
         if not all((asset.stage, asset.camera, asset.object_path)):
             raise UserError(f"asset {asset.name}: expected a stage, a camera and an object")
+        for variant in asset.variants:
+            if not re.fullmatch(r"[^\s=]+=[^\s=]+", variant):
+                raise UserError(
+                    f"asset {asset.name}: variant {variant!r}: expected SET=CHOICE without spaces"
+                )
     for variation in batch.variations:
         if not variation.settings:
             raise UserError(f"variation {variation.name}: has no settings; seed=0 changes nothing")
         for setting in variation.settings:
             if re.search(r"\s", setting):
                 raise UserError(f"variation {variation.name}: {setting!r}: expected KEY=VALUE without spaces")
-    texts = [batch.folder, batch.config or "", *(text for a in batch.assets for text in vars(a).values())]
+    texts = [batch.folder, batch.config or ""]
+    for asset in batch.assets:
+        texts += [asset.name, asset.stage, asset.camera, asset.object_path, *asset.variants]
     texts += [setting for variation in batch.variations for setting in variation.settings]
     for text in texts:
         if re.search(r'["`\n]', text):
@@ -188,7 +207,8 @@ def _asset_steps(training: Training, batch: Batch, asset: Asset, frames: str) ->
             asset.stage,
             folder / "renders",
             renderer=batch.renderer,
-            camera=asset.camera,
+            cameras=[asset.camera],
+            variants=asset.variants,
             frames=frames,
             resolution=batch.resolution,
             samples=batch.samples,
@@ -198,7 +218,8 @@ def _asset_steps(training: Training, batch: Batch, asset: Asset, frames: str) ->
             asset.stage,
             folder / "renders",
             folder / "dataset",
-            camera=asset.camera,
+            cameras=[asset.camera],
+            variants=asset.variants,
             object_path=asset.object_path,
             frames=f"{batch.first_frame}:{batch.last_frame}",
             test_every=batch.test_every,
@@ -235,12 +256,15 @@ def _variation_steps(
 def command_line(command: Sequence[str]) -> str:
     """A command as the text of a Generic Generator, for POSIX and Windows alike.
 
-    Double quotes around all that is not plain; `@settings` alone stays bare, because it is several words.
+    Double quotes around all that is not plain; `@settings` and `@variants` stay bare, because they are
+    several words. The latter bring their option with them: an asset may have none.
     """
     words = []
-    for word in command:
+    for i, word in enumerate(command):
+        if command[i + 1 : i + 2] == ["`@variants`"]:
+            continue
         word = word.replace("\\", "/")
-        plain = word == "`@settings`" or re.fullmatch(r"[A-Za-z0-9_./:=,+-]+", word)
+        plain = word in ("`@settings`", "`@variants`") or re.fullmatch(r"[A-Za-z0-9_./:=,+-]+", word)
         words.append(word if plain else f'"{word}"')
     return " ".join(words)
 
