@@ -114,6 +114,13 @@ def active_prims(root: Any) -> list[Any]:
     return list(Usd.PrimRange(root, Usd.TraverseInstanceProxies()))
 
 
+def authorable(prim: Any) -> Any:
+    """`prim`, or the instance that it lies in: nothing can be authored inside one."""
+    while prim.IsInstanceProxy():
+        prim = prim.GetParent()
+    return prim
+
+
 def is_rendered(prim: Any, time: float) -> bool:
     """Visible at `time`, of the purpose that renderers draw, and not the original of a PointInstancer."""
     from pxr import UsdGeom

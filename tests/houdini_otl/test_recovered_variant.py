@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from pxr import Sdf, Usd, UsdGeom
+from pxr import Sdf, Usd, UsdGeom, UsdLux
 from texture_recovery.recovered_variant import ImportRecovered, write_recovered
 
+from tests.usd_tools.stages import define_sphere
 from usd_tools.errors import UserError
 
 
@@ -61,6 +62,28 @@ def test_layer_that_stands_alone_is_shown_beside_the_named_object(tmp_path: Path
         whole.GetRootLayer().subLayerPaths = [own.GetRootLayer().identifier, scene.identifier]
         assert visible(whole, "/World/object") == (show == "original")
         assert visible(whole, "/Recovered/mesh") == (show == "recovered")
+
+
+def test_meshes_of_an_object_give_way_and_not_the_lights_among_them(tmp_path: Path) -> None:
+    alone = Usd.Stage.CreateNew(str(tmp_path / "alone.usda"))
+    UsdGeom.Cube.Define(alone, "/Recovered/mesh")
+    alone.Save()
+    scene = Usd.Stage.CreateInMemory()
+    for path in ("/World/lamp/base", "/World/lamp/shade", "/library/knob/mesh"):
+        define_sphere(scene, path)
+    scene.GetPrimAtPath("/library").SetSpecifier(Sdf.SpecifierClass)
+    knob = UsdGeom.Xform.Define(scene, "/World/lamp/knob").GetPrim()
+    knob.GetReferences().AddInternalReference("/library/knob")
+    knob.SetInstanceable(True)
+    UsdLux.SphereLight.Define(scene, "/World/lamp/bulb")
+    own = Usd.Stage.CreateInMemory()
+    shown = ImportRecovered(str(tmp_path / "alone.usda"), object_path="/World/lamp")
+    replaced = [f"/World/lamp/{name}" for name in ("base", "shade", "knob")]
+    assert sorted(write_recovered(own, shown, scene)) == sorted(["/Recovered", *replaced])
+    whole = Usd.Stage.CreateInMemory()
+    whole.GetRootLayer().subLayerPaths = [own.GetRootLayer().identifier, scene.GetRootLayer().identifier]
+    assert not any(visible(whole, path) for path in replaced)
+    assert visible(whole, "/World/lamp/bulb") and visible(whole, "/Recovered/mesh")
 
 
 def test_cooking_again_changes_nothing(tmp_path: Path) -> None:

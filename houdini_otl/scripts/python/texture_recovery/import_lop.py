@@ -18,9 +18,9 @@ def cook(node: hou.LopNode, asset: hou.LopNode) -> None:
     """
     shown = read_parameters(ImportRecovered, asset)
     with errors_on_node():
-        node.editableStage()  # addSubLayer works only after it
+        original = node.editableStage()  # addSubLayer works only after it
         layer = loputils.createPythonLayer(node)
-        switched = write_recovered(Usd.Stage.Open(layer), shown)
+        switched = write_recovered(Usd.Stage.Open(layer), shown, original, hou.frame())
         node.addSubLayer(layer.identifier)
         node.setLastModifiedPrims(switched)
 

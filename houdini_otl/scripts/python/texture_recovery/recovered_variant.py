@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from usd_tools.errors import UserError
 from usd_tools.recovered_layer import ROOT
 from usd_tools.source_variants import ORIGINAL, RECOVERED, VARIANT_SET
+from usd_tools.stage import authorable, find_object
 from usd_tools.usd_errors import usd_reason
 
 CHOICES = (ORIGINAL, RECOVERED)
@@ -27,10 +29,12 @@ class ImportRecovered:
     object_path: str = ""
 
 
-def write_recovered(stage: Any, shown: ImportRecovered) -> list[str]:
+def write_recovered(stage: Any, shown: ImportRecovered, original: Any = None, time: float = 1.0) -> list[str]:
     """Makes `stage`'s root layer one that has the run's layer below it and decides what is shown.
 
-    The root layer is the caller's own, made for this. Returns the paths of the prims that were switched.
+    The root layer is the caller's own, made for this. original: the stage that it will lie over; a layer that
+    was written alone takes the place of the object's meshes there, visible at `time`. Returns the paths of
+    the prims that were switched.
 
     Raises:
         UserError: the layer is missing or cannot be read, or the object's path is malformed.
@@ -55,10 +59,23 @@ def write_recovered(stage: Any, shown: ImportRecovered) -> list[str]:
     if stage.GetPrimAtPath(ROOT):
         _show(stage, ROOT, shown.show == RECOVERED)
         switched.append(ROOT)
-    if shown.object_path:
-        _show(stage, shown.object_path, shown.show == ORIGINAL)
-        switched.append(shown.object_path)
+    for path in _replaced(original, shown.object_path, time) if shown.object_path else ():
+        _show(stage, path, shown.show == ORIGINAL)
+        switched.append(path)
     return switched
+
+
+def _replaced(original: Any, object_path: str, time: float) -> list[str]:
+    """The meshes of the object, and not the lights among them; the prim itself where it has none.
+
+    An instance is replaced as a whole: nothing can be authored inside it.
+    """
+    if original is None or not original.GetPrimAtPath(object_path):
+        return [object_path]
+    prims = [original.GetPrimAtPath(object_path)]
+    with suppress(UserError):
+        prims = [mesh.GetPrim() for mesh in find_object(original, object_path, time)[1]]
+    return list(dict.fromkeys(str(authorable(prim).GetPath()) for prim in prims))
 
 
 def _open_layer(path: str) -> Any:

@@ -11,7 +11,7 @@ from texture_recovery.turntable import write_turntable
 from usd_tools.camera_selection import camera_labels, find_cameras
 from usd_tools.camera_views import CAMERA_TOKEN
 from usd_tools.plan_dataset import Request, plan_dataset
-from usd_tools.stage import active_prims, open_stage
+from usd_tools.stage import active_prims, authorable, open_stage
 
 _KARMA_CAMERA_VISIBLE = "karma:light:renderlightgeo"
 
@@ -47,8 +47,7 @@ def _hide_others(stage: Any, object_path: str) -> None:
         shape = prim.IsA(UsdGeom.Gprim) or prim.IsA(UsdGeom.PointInstancer)
         if not shape or prim.HasAPI(UsdLux.LightAPI):
             continue
-        while prim.IsInstanceProxy():  # nothing can be authored inside an instance
-            prim = prim.GetParent()
+        prim = authorable(prim)
         if not _holds(str(prim.GetPath()), object_path) and not _holds(object_path, str(prim.GetPath())):
             _hide(prim)
 
