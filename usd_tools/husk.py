@@ -25,7 +25,7 @@ _EXR_MAGIC = b"\x76\x2f\x31\x01"
 
 @dataclass(frozen=True)
 class HuskJob:
-    """What to render.
+    """What to render; with Karma, because no other delegate is named, and the engine that the settings name.
 
     settings: path of the stage's RenderSettings prim, if any. samples: per pixel; None for the stage's own.
     """

@@ -31,7 +31,7 @@ def export(
     folder: str | Path,
     *,
     object_path: str,
-    cameras: Sequence[str] = (),
+    cameras: str | Sequence[str] = (),
     frames: str = "1:64",
     resolution: tuple[int, int] = (512, 512),
     samples: int = 128,
@@ -41,8 +41,8 @@ def export(
 ) -> JobFolder:
     """Writes the stage of the LOP node, renders it with husk and converts it, all below `folder`.
 
-    cameras: prim paths; none for a new turntable. frames: SPEC. color_space: of the renders; None for what
-    Houdini is set to.
+    cameras: one prim path or several; none for a new turntable. frames: SPEC. color_space: of the renders;
+    None for what Houdini is set to.
 
     Raises:
         UserError: in one line, what does not fit or failed.
@@ -52,7 +52,7 @@ def export(
     request = ExportRequest(
         JobFolder(Path(folder).absolute()),
         object_path,
-        cameras,
+        [cameras] if isinstance(cameras, str) else cameras,
         frames,
         resolution,
         samples,
