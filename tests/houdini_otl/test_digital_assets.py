@@ -106,9 +106,8 @@ def test_library_is_complete(name: str) -> None:
     # The network is listed as it is when collapsed, and lies expanded beside.
     on_disk = {path.name for path in definition(name).iterdir()}
     assert on_disk == (set(listed) - {"Contents.gz"}) | {"Contents.dir", "Sections.list"}
-    assert {"DialogScript", "TypePropertiesOptions", "CreateScript", "Tools.shelf", "Contents.gz"} <= set(
-        listed
-    )
+    needed = ("DialogScript", "TypePropertiesOptions", "CreateScript", "Tools.shelf", "Contents.gz")
+    assert {*needed, "MessageNodes"} <= set(listed)
     assert sections(definition(name) / "Contents.dir") == {"Contents.mime": "Contents.mime"}
     for path in top.rglob("*"):
         if path.is_file():
@@ -195,6 +194,8 @@ def test_network_is_a_python_script_between_input_and_output(name: str) -> None:
     parts = contents(name)
     nodes = {part.split("/")[1].split(".")[0] for part in parts if part.startswith("hdaroot/")}
     assert nodes == {"output0", "cook"}
+    shown = (definition(name) / "MessageNodes").read_text(encoding="utf-8")
+    assert shown == "cook", "its errors are the asset's own, in the form of published assets: names only"
     assert list(parts) == [
         "node_type",
         "hdaroot.init",
