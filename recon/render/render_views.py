@@ -155,11 +155,12 @@ def _compose(
     coverage = color_a.new_ones(color_a.shape[0], 1)
     if routes is None:
         image = rasterizer.antialias(raster.scatter(torch.cat([color_a, coverage], dim=1)), raster)
-        return image[..., :3], image[..., :3], image[..., 3:]
+        color, alpha = image.split((3, 1), dim=-1)
+        return color, color, alpha
     if routes.geometry == "A+B":
         values = torch.cat([color_a, color_b, coverage], dim=1)
         image = rasterizer.antialias(raster.scatter(values), raster)
-        return image[..., :3], image[..., 3:6], image[..., 6:]
+        return image.split((3, 3, 1), dim=-1)
     # Silhouettes move under one of the losses only; the other sees them fixed.
     still = replace(raster, vertices=raster.vertices.detach())
     raster_a, raster_b = (raster, still) if routes.geometry == "A" else (still, raster)

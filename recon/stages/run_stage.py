@@ -90,7 +90,7 @@ class TrainingSetup:
         """Finds anew what of the light `scene` keeps from itself, as its surface and material are now."""
         if scene.occlusion is not None:
             material = scene.vertex_material(self.rasterizer)
-            scene.occlusion.refresh(scene.mesh().detach(), material, self.prefiltered_light(), self.fg)
+            scene.occlusion.refresh(scene.mesh(), material, self.prefiltered_light(), self.fg)
 
     def render(self, scene: Scene, views: Tensor) -> Rendered:
         """Renders the training views of indices `views` (B,), gradients routed as the objective asks."""
