@@ -226,7 +226,11 @@ def channel_settings(config: Config) -> ChannelSettings:
 def coarse_settings(config: Config) -> CoarseSettings:
     iterations, weights = config.train.coarse_iterations, config.regularizer
     last_quarter = PriorSettings(
-        weights.metallic_prior, 0.75 * iterations, 0.25 * iterations, weights.normal_offset
+        weights.dark_metal,
+        weights.metallic_prior,
+        0.75 * iterations,
+        0.25 * iterations,
+        weights.normal_offset,
     )
     return CoarseSettings(
         iterations,
@@ -251,7 +255,11 @@ def fine_settings(config: Config, scene: FineScene) -> FineSettings:
     jitter = weights.jitter * (scene.uv_per_length() if maps else 1.0)
     begin = 0.5 * train.fine_iterations if starts else -1.0
     priors = PriorSettings(
-        weights.metallic_prior, begin, 0.25 * train.fine_iterations if starts else 0.0, weights.normal_offset
+        weights.dark_metal,
+        weights.metallic_prior,
+        begin,
+        0.25 * train.fine_iterations if starts else 0.0,
+        weights.normal_offset,
     )
     return FineSettings(
         train.fine_iterations,

@@ -117,7 +117,7 @@ class MaterialConfig:
     normal: bool = True
     roughness_min: float = _field(0.03, minimum=0.0, maximum=1.0)
     initial_roughness: float = _field(0.2, minimum=0.0, maximum=1.0)
-    initial_metallic: float = _field(0.3, minimum=0.0, maximum=1.0)
+    initial_metallic: float = _field(0.1, minimum=0.0, maximum=1.0)
     a: BranchConfig = dataclasses.field(default_factory=BranchConfig)
     b: BranchConfig = dataclasses.field(default_factory=BranchConfig)
 
@@ -165,6 +165,7 @@ class TexturesConfig:
 class RegularizerConfig:
     albedo_smoothness: float = _field(0.03, minimum=0.0)
     material_smoothness: float = _field(0.15, minimum=0.0)
+    dark_metal: float = _field(0.05, minimum=0.0)
     metallic_prior: float = _field(0.02, minimum=0.0)
     normal_offset: float = _field(0.3, minimum=0.0)
     smoothness_ramp: int = _field(500, minimum=0)

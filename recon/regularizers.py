@@ -15,6 +15,8 @@ from torch import Tensor
 from recon.fused_jitter import jittered_subset, mean_change
 from recon.material.channels import Channels
 
+_DARKEST_METAL = 0.15
+
 
 @dataclass(frozen=True)
 class Smoothness:
@@ -61,6 +63,18 @@ def jittered_smoothness(
 def binary_prior(metallic: Tensor) -> Tensor:
     """Mean of m (1 - m): metallic (P, 1) is 0 or 1 on real surfaces; dark paint tells little by itself."""
     return (metallic * (1.0 - metallic)).mean()
+
+
+def dark_metal(metallic: Tensor, albedo: Tensor) -> Tensor:
+    """Mean of m (1 - Y / 0.15) where the albedo's luminance Y is below 0.15: there are no black metals.
+
+    Dark gloss can be had as black paint or as a metal that hardly reflects; but clean metals reflect a third
+    of the light and more. metallic: (P, 1). albedo: (P, 3) linear, a constant here: it must not brighten to
+    please the prior.
+    """
+    red, green, blue = albedo.detach().unbind(dim=1)
+    luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue  # of linear Rec.709
+    return (metallic[:, 0] * (1.0 - luminance / _DARKEST_METAL).clamp_min(0.0)).mean()
 
 
 def grey_world(radiance: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 from recon.geometry.laplacian import normal_consistency
 from recon.geometry.mesh import Mesh
 from recon.light.environment import EnvironmentLight
-from recon.regularizers import binary_prior, grey_world, jittered_smoothness, ramp
+from recon.regularizers import binary_prior, dark_metal, grey_world, jittered_smoothness, ramp
 from recon.render.edge_adjacency import mates_of
 from recon.render.render_views import Rendered
 
@@ -57,11 +57,13 @@ def smoothness_terms(settings: SmoothnessSettings, rendered: Rendered, iteration
 class PriorSettings:
     """Weights of what is likely of any material.
 
-    metallic: of `binary_prior`; it may only decide what the pictures have left open, so it grows from
-    `metallic_from` to its full weight over `metallic_ramp` iterations. normal_offset: of the mean squared
-    offset that a field adds to normals, since noise there costs little and blurs reflections.
+    dark_metal: of the prior of that name. metallic: of `binary_prior`; it may only decide what the pictures
+    have left open, so it grows from `metallic_from` to its full weight over `metallic_ramp` iterations.
+    normal_offset: of the mean squared offset that a field adds to normals, since noise there costs little and
+    blurs reflections.
     """
 
+    dark_metal: float
     metallic: float
     metallic_from: float
     metallic_ramp: float
@@ -76,6 +78,9 @@ def prior_terms(settings: PriorSettings, rendered: Rendered, iteration: int) -> 
     weight = settings.metallic * share * min(max(grown, 0.0), 1.0)
     if weight > 0.0:
         terms["metallic_prior"] = weight * binary_prior(sample.channels.metallic)
+    if settings.dark_metal > 0.0:
+        black = dark_metal(sample.channels.metallic, sample.channels.albedo)
+        terms["dark_metal"] = settings.dark_metal * share * black
     if settings.normal_offset > 0.0 and sample.tangent is None and sample.channels.normal.requires_grad:
         size = sample.channels.normal.square().sum(dim=1).mean()
         terms["normal_offset"] = settings.normal_offset * share * size

@@ -258,14 +258,19 @@ def test_stage_settings_come_from_the_config():
 
 
 def test_what_is_learnt_from_nothing_has_ramps_and_what_is_refined_has_none():
-    given = ("regularizer.metallic_prior=0.5", "regularizer.normal_offset=0.4", "train.fine_iterations=100")
+    given = (
+        "regularizer.dark_metal=0.6",
+        "regularizer.metallic_prior=0.5",
+        "regularizer.normal_offset=0.4",
+        "train.fine_iterations=100",
+    )
     scene = FineScene(sphere_mesh(), field(), movable=True)
     refined = fine_settings(config(*given), scene)
-    assert refined.priors == PriorSettings(0.5, -1.0, 0.0, 0.4) and refined.smoothness.ramp == 0
+    assert refined.priors == PriorSettings(0.6, 0.5, -1.0, 0.0, 0.4) and refined.smoothness.ramp == 0
     known = fine_settings(config(*given, "geometry.mesh=a.obj", "regularizer.smoothness_ramp=11"), scene)
-    assert known.priors == PriorSettings(0.5, 50.0, 25.0, 0.4) and known.smoothness.ramp == 11
+    assert known.priors == PriorSettings(0.6, 0.5, 50.0, 25.0, 0.4) and known.smoothness.ramp == 11
     coarse = coarse_settings(config(*given, "train.coarse_iterations=40"))
-    assert coarse.priors == PriorSettings(0.5, 30.0, 10.0, 0.4)
+    assert coarse.priors == PriorSettings(0.6, 0.5, 30.0, 10.0, 0.4)
 
 
 @pytest.mark.parametrize(

@@ -99,3 +99,17 @@ def test_ramp():
 def test_sdf_weight_falls_over_the_first_quarter():
     values = [regularizers.sdf_weight(step, 1000) for step in (0, 125, 250, 1000)]
     assert values == pytest.approx([0.2, 0.105, 0.01, 0.01])
+
+
+def test_dark_metal_weighs_metal_by_its_darkness_and_leaves_the_albedo_alone():
+    metallic = torch.tensor([[1.0], [0.5], [1.0]], requires_grad=True)
+    albedo = torch.tensor([[0.0, 0.0, 0.0], [0.075, 0.075, 0.075], [0.2, 0.2, 0.2]], requires_grad=True)
+    value = regularizers.dark_metal(metallic, albedo)
+    assert float(value) == pytest.approx((1.0 + 0.5 * 0.5 + 0.0) / 3)
+    value.backward()
+    assert metallic.grad[:, 0].tolist() == pytest.approx([1 / 3, 0.5 / 3, 0.0]) and albedo.grad is None
+
+
+def test_binary_prior_is_zero_at_both_ends():
+    assert regularizers.binary_prior(torch.tensor([[0.0], [1.0]])) == 0.0
+    assert float(regularizers.binary_prior(torch.tensor([[0.5], [0.1]]))) == pytest.approx((0.25 + 0.09) / 2)

@@ -78,7 +78,11 @@ def test_alone_nothing_is_wrapped_or_copied():
 
 def assert_same_step(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
     assert found.keys() == expected.keys()
-    assert {"coarse loss a", "coarse loss sdf_sign", "fine material.branch_a.mlp.layers.0.weight"} <= found.keys()
+    assert {
+        "coarse loss a",
+        "coarse loss sdf_sign",
+        "fine material.branch_a.mlp.layers.0.weight",
+    } <= found.keys()
     for name, value in expected.items():
         scale = float(value.abs().max())
         error = float((found[name] - value).abs().max())

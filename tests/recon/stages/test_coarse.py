@@ -73,7 +73,9 @@ def test_rates_may_end_low_and_b_may_start_at_once():
 
 def test_priors_of_the_material():
     scene, problem = coarse_scene(), setup()
-    priors = PriorSettings(metallic=2.0, metallic_from=100, metallic_ramp=50, normal_offset=3.0)
+    priors = PriorSettings(
+        dark_metal=4.0, metallic=2.0, metallic_from=100, metallic_ramp=50, normal_offset=3.0
+    )
     chosen = replace(settings(smoothness=NO_SMOOTHNESS), priors=priors)
     stage = coarse_stage(scene, known_light(), chosen)
     with torch.no_grad():  # offsets are almost zero at first
@@ -84,6 +86,9 @@ def test_priors_of_the_material():
     metallic = channels.metallic
     torch.testing.assert_close(terms["metallic_prior"], (metallic * (1 - metallic)).sum() / pixels)
     torch.testing.assert_close(terms["normal_offset"], 3.0 * channels.normal.square().sum() / pixels)
+    luminance = channels.albedo @ torch.tensor([0.2126, 0.7152, 0.0722])
+    dark = (channels.metallic[:, 0] * (1 - luminance / 0.15).clamp(min=0)).sum() / pixels
+    torch.testing.assert_close(terms["dark_metal"], 4.0 * dark)
     assert terms["metallic_prior"] > 0 and terms["normal_offset"] > 0
     assert "metallic_prior" not in stage.regularize(rendered, 100)
     late = stage.regularize(rendered, 900)["metallic_prior"]
