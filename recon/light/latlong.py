@@ -48,28 +48,15 @@ def pixel_solid_angles(height: int, width: int, device: torch.device | str = "cp
     return ((edge[:-1] - edge[1:]) * (2 * math.pi / width))[:, None].to(device, torch.float32)
 
 
-def _footprint(height: int, width: int, directions: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """The four pixels (flat index) and weights that bilinear lookup reads for each direction."""
-    uv = directions_to_uv(directions)
-    x = uv[..., 0] * width - 0.5
-    y = (uv[..., 1] * height - 0.5).clamp(0, height - 1)
-    left, top = x.floor(), y.floor()
-    fx, fy = x - left, y - top
-    column = left.long() % width
-    row = top.long()
-    columns, rows = (column, (column + 1) % width), (row, (row + 1).clamp_max(height - 1))
-    weights = ((1 - fy) * (1 - fx), (1 - fy) * fx, fy * (1 - fx), fy * fx)
-    return [(rows[k // 2] * width + columns[k % 2], weights[k]) for k in range(4)]
-
-
 def sample_latlong(image: Tensor, directions: Tensor) -> Tensor:
     """(..., C) bilinear lookup of `image` (H, W, C): wraps around in u, is clamped at the poles."""
-    height, width, channels = image.shape
-    pixels = image.reshape(-1, channels)
-    out = directions.new_zeros(*directions.shape[:-1], channels)
-    for index, weight in _footprint(height, width, directions):
-        out = out + pixels[index] * weight[..., None]
-    return out
+    width, channels = image.shape[1:]
+    around = torch.cat([image[:, -1:], image, image[:, :1]], dim=1).permute(2, 0, 1)[None]
+    uv = directions_to_uv(directions).reshape(1, 1, -1, 2)
+    # From -1 to 1 between the outer edges, as grid_sample counts: the two columns more are outside of u.
+    grid = torch.stack([(2 * uv[..., 0] - 1) * (width / (width + 2)), 2 * uv[..., 1] - 1], dim=-1)
+    found = torch.nn.functional.grid_sample(around, grid, padding_mode="border", align_corners=False)
+    return found[0, :, 0].T.reshape(*directions.shape[:-1], channels)
 
 
 def _face_samples(resolution: int, per_texel: int, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
