@@ -1,7 +1,8 @@
-"""Pictures in and out: EXR by the official OpenEXR bindings (see exr.py), everything else by Pillow.
+"""Pictures in and out: EXR by the official OpenEXR bindings (see exr.py), PNGs are written by imageio.
 
-Arrays are float32 (H, W, C), row 0 at the top. Both libraries are imported where used, because Houdini's own
-Python has neither. Values that are not finite are passed on: what they mean is the caller's to say.
+Everything else is read by Pillow itself, which can be told the formats to try; through imageio it cannot.
+Arrays are float32 (H, W, C), row 0 at the top. The libraries are imported where used, because Houdini's own
+Python has none of them. Values that are not finite are passed on: what they mean is the caller's to say.
 """
 
 from __future__ import annotations
@@ -37,14 +38,15 @@ def read_png(path: str | Path) -> Pixels:
 
 def write_png(path: str | Path, values: npt.ArrayLike) -> None:
     """Writes values in 0..1, (H, W) or (H, W, 1 | 3 | 4), as 8 bit: clipped and rounded, no curve applied."""
-    from PIL import Image
+    import imageio.v3 as imageio
 
     array = np.asarray(values)
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
     quantized = np.round(np.clip(np.nan_to_num(array), 0, 1) * 255).astype(np.uint8)
+    encoded = imageio.imwrite("<bytes>", quantized, extension=".png", plugin="pillow")
     with atomic_file(path) as temporary:
-        Image.fromarray(quantized).save(temporary, format="PNG")
+        temporary.write_bytes(encoded)
 
 
 def read_image(path: str | Path) -> Pixels:

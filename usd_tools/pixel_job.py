@@ -1,6 +1,6 @@
 """The pixel part of usd_to_llff: pictures and ground truth of a job that the stage part left in a folder.
 
-Needs OpenEXR and Pillow, not pxr. It runs in the converting process where these import, else (in Houdini) as
+Needs OpenEXR and imageio, not pxr. It runs in the converting process where these import, else (in Houdini) as
 
     PYTHON usd_tools/pixel_job.py JOB_FOLDER --out DATASET
 """

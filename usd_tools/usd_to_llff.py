@@ -157,7 +157,7 @@ def run_pixel_part(job: DatasetJob, out: Path) -> int:
     python = os.environ.get(PYTHON_VARIABLE)
     if not python:
         raise UserError(
-            f"this Python cannot read pictures (no OpenEXR, Pillow); set {PYTHON_VARIABLE} to the python "
+            f"this Python cannot read pictures (no OpenEXR, imageio); set {PYTHON_VARIABLE} to the python "
             "of the training environment, e.g. .venv/bin/python"
         )
     # Houdini's own settings would make the other Python load Houdini's libraries.
@@ -179,8 +179,8 @@ def run_pixel_part(job: DatasetJob, out: Path) -> int:
 
 def _can_read_pictures() -> bool:
     try:
+        import imageio  # noqa: F401  (brings Pillow)
         import OpenEXR  # noqa: F401
-        import PIL  # noqa: F401
     except ImportError:
         return False
     return True

@@ -103,6 +103,7 @@ def main(base: Path, sandbox: Path, seed: int, numbers: list[int]) -> None:
     from tests.usd_tools.malformed.cases import make_case
 
     commands(sandbox)  # imports, before memory is counted
+    import imageio.v3  # noqa: F401
     import OpenEXR  # noqa: F401
     from PIL import Image
 
