@@ -30,11 +30,25 @@ def launch_command(
     Raises:
         ValueError: a tensor does not fit its argument.
     """
+    values = (first, *inputs)
+    _recorded(kernel, values, device).launch(values, count, stream)
+
+
+def record_command(kernel: wp.Kernel, inputs: Sequence[Any], device: wp.Device) -> None:
+    """Records the calling thread's launch of `kernel` without running it, which loads and links the kernel.
+
+    Once before the first launches from several threads: Warp links a CPU kernel when it is first looked up,
+    and a second thread that looks it up meanwhile crashes.
+    """
+    _recorded(kernel, (0, *inputs), device)
+
+
+def _recorded(kernel: wp.Kernel, values: Sequence[Any], device: wp.Device) -> _Command:
     commands = _REMEMBERED.__dict__.setdefault("commands", {})
     command = commands.get((kernel, device.alias))
     if command is None:
-        command = commands[kernel, device.alias] = _Command(kernel, device, (first, *inputs))
-    command.launch((first, *inputs), count, stream)
+        command = commands[kernel, device.alias] = _Command(kernel, device, values)
+    return command
 
 
 class _Command:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 import warp as wp
 
-from recon.warp_command import launch_command
+from recon.warp_command import launch_command, record_command
 
 wp.config.log_level = 40  # errors only; the driver warning on machines without CUDA is native, and stays
 wp.init()
@@ -93,8 +93,8 @@ def launch(
     def run(i: int) -> None:
         launch_command(kernel, bounds[i], bounds[i + 1] - bounds[i], inputs, target, None)
 
-    # The first launch loads (perhaps compiles) the module, so it must not race with the others.
-    kernel.module.load(target)
+    # The first launch loads (perhaps compiles) and links the kernel, so it must not race with the others.
+    record_command(kernel, inputs, target)
     others = [_pool().submit(run, i) for i in range(1, slices)]
     run(0)
     for other in others:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -106,3 +108,27 @@ def test_compiling_ahead_leaves_nothing_to_compile() -> None:
     for name in warp_runtime.KERNEL_MODULES:
         assert wp.get_module(name).kernels, f"{name} registers no kernel with Warp"
     assert warp_runtime.compile_kernels("cpu", [_add_index]) < 0.5
+
+
+def test_kernels_are_linked_before_other_threads_look_them_up() -> None:
+    """Warp links a CPU kernel at its first lookup; two at once crashed the process, in four of ten starts."""
+    code = f"""
+import sys, torch
+sys.path.insert(0, {str(REPOSITORY)!r})
+torch.set_num_threads(2)
+from recon.light.cubemap import add_border, lookup
+from recon import warp_runtime
+lookups = []
+executable = type(warp_runtime.wp.get_module("recon.light.cubemap").load(warp_runtime.wp.get_device("cpu")))
+original = executable.get_kernel_hooks
+def watched(self, kernel):
+    import threading
+    if self.kernel_hooks.get(self.get_kernel_mangled_name(kernel)) is None:
+        lookups.append(threading.current_thread() is threading.main_thread())
+    return original(self, kernel)
+executable.get_kernel_hooks = watched
+lookup((add_border(torch.rand(6, 4, 4, 3)),), torch.randn(100000, 3))
+assert lookups and all(lookups), lookups
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

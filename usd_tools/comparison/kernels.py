@@ -25,7 +25,8 @@ def launch(kernel: wp.Kernel, count: int, inputs: Sequence[Any], device: wp.Devi
     """Runs `kernel` for `count` indices; on a CPU in slices side by side (Warp uses one core per launch)."""
     slices = min(os.cpu_count() or 1, max(1, count // _MIN_SLICE)) if device.is_cpu else 1
     bounds = [count * i // slices for i in range(slices + 1)]
-    kernel.module.load(device)  # compiled once, before the slices would race for it
+    # Loads and links the kernel: Warp crashes where two threads look one up for the first time.
+    wp.launch(kernel, dim=1, inputs=[0, *inputs], device=device, record_cmd=True)
 
     def run(i: int) -> None:
         wp.launch(kernel, dim=bounds[i + 1] - bounds[i], inputs=[bounds[i], *inputs], device=device)
