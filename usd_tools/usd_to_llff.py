@@ -67,7 +67,11 @@ def build_parser() -> argparse.ArgumentParser:
         help="a camera, or a prim with cameras below it; may be repeated; default: the stage's only camera, "
         "or those of its render settings",
     )
-    parser.add_argument("--object", metavar="PRIM", help="the mesh to recover; default: the only visible one")
+    parser.add_argument(
+        "--object",
+        metavar="PRIM",
+        help="what to recover: a mesh, or a prim with all its meshes below; default: the only visible mesh",
+    )
     parser.add_argument(
         "--variant", metavar="SET=CHOICE", action="extend", nargs="+", default=[], help="variants to choose"
     )

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -25,6 +27,37 @@ def test_sampling_at_pixel_centres_returns_the_pixels_and_wraps():
     torch.testing.assert_close(found, image, atol=1e-4, rtol=0)
     seam = latlong.sample_latlong(image, latlong.uv_to_directions(torch.tensor([[0.0, 4.5 / 8]])))
     torch.testing.assert_close(seam[0], (image[4, 0] + image[4, -1]) / 2, atol=1e-4, rtol=0)
+
+
+def sample_slowly(image, direction):
+    """Bilinear lookup of one direction in double precision: around in u, clamped in v."""
+    height, width, _ = image.shape
+    x, y, z = direction
+    u = (0.5 - math.atan2(x, z) / (2 * math.pi)) * width - 0.5
+    v = min(max(math.atan2(math.hypot(x, z), y) / math.pi * height - 0.5, 0), height - 1)
+    left, top = math.floor(u), math.floor(v)
+    total = torch.zeros(3, dtype=torch.float64)
+    for row, by_row in ((top, 1 - (v - top)), (min(top + 1, height - 1), v - top)):
+        for column, by_column in ((left, 1 - (u - left)), (left + 1, u - left)):
+            total += image[row, column % width] * by_row * by_column
+    return total
+
+
+def test_sampling_is_the_slow_references_at_seam_and_poles_too():
+    generator = torch.Generator().manual_seed(0)
+    image = torch.rand(64, 128, 3, generator=generator)
+    seam = [[1e-7, 0.3, -1], [-1e-7, 0.3, -1], [0.0, 0.3, -1], [-0.0, 0.3, -1], [0.02, -0.5, -1]]
+    poles = [[0, 1, 0], [0, -1, 0], [1e-9, 1, 0], [0, 1, -1e-6], [1e-6, -1, 1e-6], [0.01, 1, -0.01]]
+    directions = torch.cat([torch.randn(500, 3, generator=generator), torch.tensor([*seam, *poles])])
+    expected = torch.stack([sample_slowly(image.double(), direction.tolist()) for direction in directions])
+    found = latlong.sample_latlong(image, directions)
+    torch.testing.assert_close(found.double(), expected, atol=5e-5, rtol=0)
+
+
+def test_sampling_has_the_gradient_of_its_pixels():
+    image = torch.rand(6, 12, 3, dtype=torch.float64, requires_grad=True)
+    directions = torch.randn(40, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    assert torch.autograd.gradcheck(lambda pixels: latlong.sample_latlong(pixels, directions), (image,))
 
 
 def patch_probe():
