@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,8 +15,13 @@ from usd_tools.errors import UserError
 
 _LOG = logging.getLogger(__name__)
 
+# Faces of a piece that is charted by itself. For each face it adds, xatlas looks through all charts, so that
+# its time grows with the square of a mesh's size; over pieces it is linear, and they run in parallel. Its
+# charts are greedy, too: on large recovered surfaces they leave crumbs of few faces wherever they meet. Much
+# smaller pieces than this cut through charts.
+_PIECE = 1200
 # Packings tried for enough padding.
-_ATTEMPTS = 4
+_PACKINGS = 4
 # Twice the uv area below which a face has none: far less than a texel of any texture, squared.
 _FLAT = 1e-12
 
@@ -50,12 +56,15 @@ def unwrap(mesh: Mesh, resolution: int, padding: int = 2) -> Mesh:
     solid = _has_area(scaled, faces)
     if not solid.any():
         raise UserError("unwrap: all faces of the mesh are without area; expected a surface")
-    uvs, solid_uv_faces, charts = _run_xatlas(scaled, faces[solid], resolution, padding)
+    packing = _run_xatlas(scaled, faces[solid], resolution, padding)
+    uvs = np.clip(packing.uvs / packing.size, 0.0, 1.0).astype(np.float32)
     uv_faces = np.zeros_like(faces)
-    uv_faces[solid] = solid_uv_faces
+    uv_faces[solid] = packing.uv_faces
     flat = ~solid | (np.abs(_signed_areas(uvs, uv_faces)) < _FLAT)
     uvs, uv_faces = _collapse(flat, faces, uvs, uv_faces, len(positions))
-    _LOG.info("unwrapped %d faces into %d charts in %.1f s", len(faces), charts, time.perf_counter() - start)
+    _LOG.info(
+        "unwrapped %d faces into %d charts in %.1f s", len(faces), packing.charts, time.perf_counter() - start
+    )
     device = mesh.vertices.device
     return Mesh(
         mesh.vertices,
@@ -84,49 +93,116 @@ def _has_area(positions: np.ndarray, faces: np.ndarray) -> np.ndarray:
     return (area > 1e-6 * longest) & (area > 1e-14)
 
 
-def _run_xatlas(
-    positions: np.ndarray, faces: np.ndarray, resolution: int, padding: int
-) -> tuple[np.ndarray, np.ndarray, int]:
-    """uvs (T, 2) float32, uv faces (F, 3) int64 and the number of charts; all faces must have area."""
+@dataclass(frozen=True)
+class _Packing:
+    """An atlas that xatlas made: uvs (T, 2) float64 in its texels, uv_faces (F, 3), its size and charts."""
+
+    uvs: np.ndarray
+    uv_faces: np.ndarray
+    size: int
+    charts: int
+
+
+def _run_xatlas(positions: np.ndarray, faces: np.ndarray, resolution: int, padding: int) -> _Packing:
+    """Charts that fit `resolution` as they are, or shrunk to it; all faces must have area."""
+    # Shrinking an atlas to the texture shrinks its padding, too: it is asked for with a texel to spare.
+    asked = padding + 1
+    packing = _charts(positions, faces, resolution, asked)
+    for _ in range(_PACKINGS):
+        if asked * resolution >= padding * packing.size:
+            return packing
+        # Charts of the size they were to shrink to: only the padding still asks for more room.
+        packing = _packed(packing.uvs * (resolution / packing.size), packing.uv_faces, asked)
+    _LOG.warning(
+        "unwrap: %d charts do not fit %d x %d texels with a padding of %d; colors may bleed at their "
+        "borders, raise textures.resolution",
+        packing.charts,
+        resolution,
+        resolution,
+        padding,
+    )
+    return packing
+
+
+def _charts(positions: np.ndarray, faces: np.ndarray, resolution: int, padding: int) -> _Packing:
+    """Cuts a surface into charts and packs them.
+
+    xatlas only estimates the scale that fits `resolution`, and packs into a rectangle of its own size: some
+    20 % larger on usual meshes, much more on small textures.
+    """
     import xatlas
 
-    charts = xatlas.ChartOptions()
+    atlas = xatlas.Atlas()
+    pieces = _pieces(positions[faces].mean(axis=1), _PIECE)
+    corners = []
+    for piece in pieces:
+        used, local = np.unique(faces[piece], return_inverse=True)
+        corners.append(local.reshape(-1, 3).astype(np.uint32))
+        atlas.add_mesh(positions[used], corners[-1])
+    options = xatlas.ChartOptions()
     # Seen from outside u and v shall run counter-clockwise everywhere: xatlas would leave some charts
     # mirrored, and "rotates" others by swapping u and v. Packing loses nothing measurable by it.
-    charts.fix_winding = True
+    options.fix_winding = True
+    _generate(atlas, options, resolution, padding)
+    uvs, uv_faces, count = [], np.empty_like(faces), 0
+    for number, (piece, given) in enumerate(zip(pieces, corners)):
+        found, indices = _result(atlas, number, given)
+        uvs.append(found)
+        uv_faces[piece] = indices + count
+        count += len(found)
+    return _Packing(np.concatenate(uvs), uv_faces, _size(atlas), int(atlas.chart_count))
+
+
+def _packed(uvs: np.ndarray, uv_faces: np.ndarray, padding: int) -> _Packing:
+    """Packs charts of uvs (T, 2) in texels anew, of the size they are."""
+    import xatlas
+
+    atlas = xatlas.Atlas()
+    given = uv_faces.astype(np.uint32)
+    atlas.add_uv_mesh(uvs.astype(np.float32), given)
+    _generate(atlas, xatlas.ChartOptions(), 0, padding)
+    return _Packing(*_result(atlas, 0, given), _size(atlas), int(atlas.chart_count))
+
+
+def _generate(atlas: Any, charts: Any, resolution: int, padding: int) -> None:
+    """Runs xatlas; resolution: 0 keeps the size of charts that are given."""
+    import xatlas
+
     options = xatlas.PackOptions()
     options.resolution = resolution
+    options.texels_per_unit = 0.0 if resolution else 1.0
     options.bilinear = True
     options.rotate_charts = False
-    # xatlas only estimates the scale that fits the resolution, and packs into a rectangle of its own size:
-    # some 20 % larger on usual meshes, much more on small textures. Shrinking that to the texture shrinks the
-    # padding too, so it is asked for with a texel to spare, and more where that is not enough.
-    options.padding = padding + 1
-    for _ in range(_ATTEMPTS):
-        atlas = xatlas.Atlas()
-        atlas.add_mesh(positions, faces.astype(np.uint32))
-        atlas.generate(charts, options, verbose=False)
-        size = max(atlas.width, atlas.height)
-        if size == 0 or atlas.atlas_count != 1:
-            raise UserError("unwrap: xatlas found no charts that fit one texture; expected a closed surface")
-        if options.padding * resolution >= padding * size:
-            break
-        options.padding = math.ceil(padding * size / resolution) + 1
-    else:
-        _LOG.warning(
-            "unwrap: %d charts do not fit %d x %d texels with a padding of %d; colors may bleed at their "
-            "borders, raise textures.resolution",
-            atlas.chart_count,
-            resolution,
-            resolution,
-            padding,
-        )
-    source, indices, uvs = atlas[0]
-    if not np.array_equal(source[indices], faces):
+    options.padding = padding
+    atlas.generate(charts, options, verbose=False)
+    if _size(atlas) == 0 or atlas.atlas_count != 1:
+        raise UserError("unwrap: xatlas found no charts that fit one texture; expected a closed surface")
+
+
+def _result(atlas: Any, number: int, given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """uvs (T, 2) in texels and uv faces of a mesh of `atlas`, which was given faces `given`."""
+    source, indices, uvs = atlas[number]
+    if not np.array_equal(source[indices], given):
         raise UserError("unwrap: xatlas dropped faces of the mesh; expected one without repeated vertices")
-    # Texels of the same scale in u and v; xatlas hands out uvs divided by its rectangle's own sides.
-    uvs = np.clip(uvs * (np.array([atlas.width, atlas.height], np.float32) / size), 0.0, 1.0)
-    return uvs.astype(np.float32), indices.astype(np.int64), int(atlas.chart_count)
+    # xatlas hands out uvs divided by its rectangle's own sides.
+    return uvs * np.array([atlas.width, atlas.height], np.float64), indices.astype(np.int64)
+
+
+def _size(atlas: Any) -> int:
+    return max(atlas.width, atlas.height)
+
+
+def _pieces(points: np.ndarray, largest: int) -> list[np.ndarray]:
+    """The rows of `points` (N, 3), halved across their longest extent until none has more than `largest`."""
+    pieces = [np.arange(len(points))]
+    while len(pieces[0]) > largest:
+        halves = []
+        for piece in pieces:
+            axis = np.ptp(points[piece], axis=0).argmax()
+            order = piece[np.argsort(points[piece, axis], kind="stable")]
+            halves += np.array_split(order, 2)
+        pieces = halves
+    return [np.sort(piece) for piece in pieces]
 
 
 def _collapse(

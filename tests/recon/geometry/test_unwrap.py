@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from recon.geometry import unwrap as unwrapping
 from recon.geometry.dmtet import DMTet
 from recon.geometry.mesh import Mesh, MeshTangentGroups
 from recon.geometry.tet_grid import build_tet_grid
@@ -139,3 +140,46 @@ def test_impossible_meshes_are_refused(blob):
         unwrap(Mesh(torch.zeros_like(blob.vertices), blob.faces), 128)
     with pytest.raises(UserError, match=r"textures\.resolution"):
         unwrap(blob, 8)
+
+
+def test_packing_again_repeats_no_charts(blob, monkeypatch):
+    """On a small texture xatlas's first packing leaves too little padding."""
+    calls = {"_charts": 0, "_packed": 0}
+    for name in calls:
+        original = getattr(unwrapping, name)
+
+        def counted(*arguments, name=name, original=original):
+            calls[name] += 1
+            return original(*arguments)
+
+        monkeypatch.setattr(unwrapping, name, counted)
+    mesh = unwrap(blob, 48)
+    assert calls["_charts"] == 1 and calls["_packed"] >= 1
+    assert _owners(mesh, 48).max() == 1
+
+
+def test_pieces_hold_every_face_once_and_stay_small():
+    points = np.random.default_rng(3).normal(size=(1001, 3)) * [3.0, 1.0, 0.1]
+    pieces = unwrapping._pieces(points, 100)
+    assert max(map(len, pieces)) <= 100 and min(map(len, pieces)) > 50
+    assert np.array_equal(np.sort(np.concatenate(pieces)), np.arange(1001))
+    # The first cut is across the longest extent.
+    assert len(unwrapping._pieces(points, 600)) == 2
+    left, right = (points[piece, 0] for piece in unwrapping._pieces(points, 600))
+    assert left.max() <= right.min()
+
+
+def test_many_pieces_make_one_atlas(blob, monkeypatch):
+    monkeypatch.setattr(unwrapping, "_PIECE", 100)
+    mesh = unwrap(blob, 512)
+    count = _owners(mesh, 512)
+    assert count.max() == 1 and count.mean() > 0.3
+    corners = mesh.uvs[mesh.uv_faces].double()
+    density = torch.linalg.det(corners[:, 1:] - corners[:, :1])[_solid(mesh)]
+    assert (density > 0).all()
+    # Every face got the uvs of its own corners: edges keep their proportions.
+    assert len(mesh.uvs) > len(blob.vertices)
+    uv_edge = (corners[:, 1] - corners[:, 0]).norm(dim=1)
+    edge = (blob.vertices[blob.faces[:, 1]] - blob.vertices[blob.faces[:, 0]]).double().norm(dim=1)
+    ratio = (uv_edge / edge)[_solid(mesh) & (edge > 0.1 * edge.median())]
+    assert ratio.quantile(0.99) / ratio.quantile(0.01) < 2
