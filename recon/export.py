@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,11 @@ def export_asset(folder: Path, mesh: Mesh, maps: TextureMaps, probe: Tensor) -> 
     # glTF's packing: occlusion, roughness, metallic in red, green, blue.
     images["orm"] = np.concatenate([images[name] for name in ("occlusion", "roughness", "metallic")], axis=-1)
     with atomic_folder(folder, marker="mesh.obj") as target:
-        write_obj(target / "mesh.obj", mesh_to_obj(mesh), "recovered", _MTL_MAPS)
-        for name, image in images.items():
-            write_png(target / f"{name}.png", image)
+        with ThreadPoolExecutor() as pool:  # compression runs beside other Python code
+            written = [
+                pool.submit(write_png, target / f"{name}.png", image) for name, image in images.items()
+            ]
+            write_obj(target / "mesh.obj", mesh_to_obj(mesh), "recovered", _MTL_MAPS)
+        for picture in written:
+            picture.result()
         write_exr(target / "probe.exr", probe.detach().cpu().numpy(), half=False)

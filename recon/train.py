@@ -42,7 +42,7 @@ from recon.geometry.grid_box import GridBox
 from recon.geometry.known_mesh import load_known_mesh
 from recon.geometry.mesh import Mesh
 from recon.geometry.unwrap import unwrap
-from recon.material.bake import bake_field
+from recon.material.bake import AtlasTexels, bake_field
 from recon.material.field import MaterialField
 from recon.material.hash_grid_kernels import hash_grid_kernels
 from recon.material.texture_maps import TextureMaps
@@ -88,6 +88,7 @@ class Training:
         self.workers = workers
         self.backend = choose_backend(backend, device)
         self.record = RunRecord(run.record, device, self.backend.name)
+        self._atlas: AtlasTexels | None = None  # of the only mesh that a run bakes
 
     def execute(self, *, resume: bool) -> None:
         """Trains, exports and validates; every part is timed in run.json."""
@@ -119,9 +120,11 @@ class Training:
         self._learn_fine(scene, setup, found if found is not None and found.stage == "fine" else None)
 
         with self.record.stage("bake"):
-            scene = self._finished(scene, setup)
+            if not isinstance(scene.material, TextureMaps):
+                scene.material = self._baked(scene)
+            maps = scene.material
         with self.record.stage("export"):
-            self._export(self.run.mesh, scene, setup)
+            self._export(self.run.mesh, scene.mesh(), maps, setup)
         with self.record.stage("validate"):
             self._validate(scene, setup, held_out)
         self.run.report(DONE, 1, 1)
@@ -155,11 +158,13 @@ class Training:
             tensors = None if mesh is None else {k: v for k, v in vars(mesh).items() if v is not None}
             mesh = Mesh(**self.workers.from_first(tensors, self.device))
         with self.record.stage("bake"):
-            field = self._fine_scene(mesh, coarse.field, setup, movable=True)
-            baked = self._baked(field, setup, movable=True)
+            scene = self._fine_scene(mesh, coarse.field, setup, movable=True)
+            maps = self._baked(scene)
         with self.record.stage("export"):
-            self._export(self.run.coarse, baked, setup)
-        return baked if self.config.textures.learnt else field
+            self._export(self.run.coarse, scene.mesh(), maps, setup)
+        if self.config.textures.learnt:
+            scene.material = maps
+        return scene
 
     def _known_mesh_scene(self, setup: TrainingSetup) -> FineScene:
         source = self.config.geometry.mesh
@@ -185,18 +190,13 @@ class Training:
             self.config, mesh, material, setup.views, self.backend.rasterizer, movable=movable
         )
 
-    def _finished(self, scene: FineScene, setup: TrainingSetup) -> FineScene:
-        """`scene` as it is exported: with texture maps."""
-        return scene if isinstance(scene.material, TextureMaps) else self._baked(scene, setup, movable=False)
-
-    def _baked(self, scene: FineScene, setup: TrainingSetup, *, movable: bool) -> FineScene:
-        """The surface of `scene`, its field baked to maps."""
+    def _baked(self, scene: FineScene) -> TextureMaps:
+        """The field of `scene` as maps on its surface."""
         assert not isinstance(scene.material, TextureMaps)
-        mesh = scene.mesh().detach()
-        framed = mesh.with_tangents(scene.tangent_groups)
-        baked = bake_field(scene.material, framed, self.config.textures.resolution)
-        maps = make_texture_maps(self.config, baked, self.device)
-        return self._fine_scene(mesh, maps, setup, movable=movable)
+        mesh = scene.mesh().detach().with_tangents(scene.tangent_groups)
+        if self._atlas is None:
+            self._atlas = AtlasTexels.of(mesh, self.config.textures.resolution)
+        return make_texture_maps(self.config, bake_field(scene.material, mesh, self._atlas), self.device)
 
     def _learn_fine(self, scene: FineScene, setup: TrainingSetup, found: Checkpoint | None) -> None:
         stage = fine_stage(scene, setup, fine_settings(self.config, scene))
@@ -262,14 +262,13 @@ class Training:
                 f"over; {remedy}, or give another --out"
             )
 
-    def _export(self, folder: Path, scene: FineScene, setup: TrainingSetup) -> None:
+    def _export(self, folder: Path, mesh: Mesh, maps: TextureMaps, setup: TrainingSetup) -> None:
         if not self.workers.leads:
             return
         with torch.no_grad():
             columns = _PROBE_COLUMNS_PER_FACE * self.config.light.resolution
             probe = setup.light.to_latlong(columns // 2, columns)
-            assert isinstance(scene.material, TextureMaps)
-            export_asset(folder, scene.mesh(), scene.material, probe)
+            export_asset(folder, mesh, maps, probe)
 
     def _validate(self, scene: FineScene, setup: TrainingSetup, held_out: Views) -> None:
         if not self.workers.leads:

@@ -150,3 +150,15 @@ def test_foreign_folder_is_refused(tmp_path):
     with pytest.raises(UserError, match="not empty and not an earlier output"):
         export_asset(folder, mesh(), maps(), probe())
     assert [path.name for path in folder.iterdir()] == ["thesis.txt"]
+
+
+def test_a_picture_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
+    """They are written beside the mesh, which must not hide their errors."""
+
+    def full(path: Path, values: object) -> None:
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr("recon.export.write_png", full)
+    with pytest.raises(OSError, match="No space left"):
+        export_asset(tmp_path / "mesh", mesh(), maps(), torch.rand(4, 8, 3))
+    assert list(tmp_path.iterdir()) == []

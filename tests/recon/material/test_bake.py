@@ -10,7 +10,7 @@ from torch.nn.functional import normalize
 
 from recon.geometry.mesh import Mesh, MeshTangentGroups, mesh_from_obj
 from recon.geometry.unwrap import unwrap
-from recon.material.bake import bake_field
+from recon.material.bake import AtlasTexels, bake_field
 from recon.material.channels import Channels
 from recon.render.shade import world_normal
 from tests.shapes import uv_sphere
@@ -88,7 +88,7 @@ def mesh(request) -> Mesh:
 
 def test_maps_hold_the_field_at_texel_centers(mesh):
     field = SmoothField()
-    baked = bake_field(field, mesh, RESOLUTION)
+    baked = bake_field(field, mesh, AtlasTexels.of(mesh, RESOLUTION))
     texel, face, weights = locate(mesh, RESOLUTION)
     assert 0.3 * RESOLUTION**2 < len(texel) <= field.asked
     expected = field.channels(at(mesh.vertices, mesh.faces, face, weights))
@@ -102,7 +102,7 @@ def test_maps_hold_the_field_at_texel_centers(mesh):
 def test_normals_turn_back_to_the_fields(mesh):
     """What the fine stage shades with is what the coarse stage did: normalize(n + offset)."""
     field = SmoothField()
-    baked = bake_field(field, mesh, RESOLUTION)
+    baked = bake_field(field, mesh, AtlasTexels.of(mesh, RESOLUTION))
     texel, face, weights = locate(mesh, RESOLUTION)
     tangent = at(mesh.tangents, mesh.tangent_faces, face, weights)
     normal = at(mesh.normals, mesh.normal_faces, face, weights)
@@ -123,7 +123,7 @@ def test_both_signs_of_the_bitangent_are_baked():
 
 def test_gutters_repeat_the_nearest_chart():
     mesh, field = charts(), SmoothField()
-    baked = bake_field(field, mesh, RESOLUTION)
+    baked = bake_field(field, mesh, AtlasTexels.of(mesh, RESOLUTION))
     images = torch.cat([baked.albedo, baked.normal, baked.roughness, baked.metallic, baked.occlusion], dim=-1)
     assert torch.isfinite(images).all()
     flat = images.reshape(RESOLUTION**2, -1).numpy()
@@ -144,9 +144,9 @@ def test_gutters_repeat_the_nearest_chart():
 
 def test_large_fields_are_sampled_in_parts(monkeypatch):
     mesh = charts()
-    whole = bake_field(SmoothField(), mesh, RESOLUTION)
+    whole = bake_field(SmoothField(), mesh, AtlasTexels.of(mesh, RESOLUTION))
     monkeypatch.setattr("recon.material.bake._CHUNK", 97)
-    parts = bake_field(SmoothField(), mesh, RESOLUTION)
+    parts = bake_field(SmoothField(), mesh, AtlasTexels.of(mesh, RESOLUTION))
     for name in ("albedo", "normal", "roughness", "metallic", "occlusion"):
         assert torch.equal(getattr(whole, name), getattr(parts, name))
 
@@ -155,4 +155,16 @@ def test_layout_without_area_is_refused():
     mesh = charts()
     flat = Mesh(mesh.vertices, mesh.faces, torch.zeros_like(mesh.uvs), mesh.uv_faces)
     with pytest.raises(ValueError, match="no texel is covered"):
-        bake_field(SmoothField(), with_frames(flat), RESOLUTION)
+        AtlasTexels.of(flat, RESOLUTION)
+
+
+def test_texels_serve_a_surface_that_has_moved():
+    mesh = charts()
+    atlas = AtlasTexels.of(mesh, RESOLUTION)
+    moved = Mesh(mesh.vertices * 0.5, mesh.faces, mesh.uvs, mesh.uv_faces)
+    again = bake_field(SmoothField(), with_frames(moved), atlas)
+    anew = bake_field(SmoothField(), with_frames(moved), AtlasTexels.of(moved, RESOLUTION))
+    before = bake_field(SmoothField(), mesh, atlas)
+    for name in ("albedo", "normal", "roughness", "metallic", "occlusion"):
+        assert torch.equal(getattr(again, name), getattr(anew, name))
+    assert (again.albedo - before.albedo).abs().max() > 0.05
