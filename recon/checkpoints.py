@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import logging
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -118,6 +120,27 @@ class Checkpoints:
     def __init__(self, folder: Path, keep: int = 2) -> None:
         self._folder = folder
         self._keep = keep
+        self._writer: ThreadPoolExecutor | None = None
+        self._written: Future[None] | None = None
+
+    @contextmanager
+    def in_background(self) -> Iterator[None]:
+        """Within the body, `save` returns once the state is copied, and a thread writes it.
+
+        The next `save` and the body's end wait for it and raise its error; after an error of the body, the
+        file is complete, too.
+        """
+        with ThreadPoolExecutor(1) as self._writer:
+            try:
+                yield
+                self._wait()
+            finally:
+                self._writer = self._written = None
+
+    def _wait(self) -> None:
+        if self._written is not None:
+            written, self._written = self._written, None
+            written.result()
 
     def save(
         self,
@@ -129,11 +152,12 @@ class Checkpoints:
         tensors: Mapping[str, Mapping[str, Tensor]] | None = None,
         values: Mapping[str, Any] | None = None,
     ) -> Path:
-        """Writes the state after `iteration` steps of `stage`; returns the file.
+        """Writes the state after `iteration` steps of `stage`; returns the file (see also `in_background`).
 
         tensors: further named groups, such as the fine stage's mesh, needed before the modules can be made.
         values: further plain values (numbers, text, lists, dicts with text or integer keys).
         """
+        self._wait()
         tree = {
             "stage": stage,
             "iteration": iteration,
@@ -145,22 +169,15 @@ class Checkpoints:
         }
         found: dict[str, Tensor] = {}
         description = _describe(tree, "", found)
-        flat = _writable(found)
-        header = {
-            "format": str(_FORMAT),
-            "tree": json.dumps(description),
-            "checksums": json.dumps({name: _checksum(tensor) for name, tensor in flat.items()}),
-        }
         files = self._files()
         number = _number(files[-1]) + 1 if files else 1
         path = self._folder / f"checkpoint_{number:05d}_{stage}_{iteration:06d}.safetensors"
-        with atomic_file(path) as temporary:
-            try:
-                save_file(flat, temporary, metadata=header)
-            except SafetensorError as error:
-                raise UserError(f"{path}: could not be written ({error}); check the disk's space") from error
-        for old in [*files, path][: -self._keep]:
-            old.unlink(missing_ok=True)
+        flat = _writable(found, copied=self._writer is not None)
+        old = [*files, path][: -self._keep]
+        if self._writer is None:
+            _write(path, flat, description, old)
+        else:
+            self._written = self._writer.submit(_write, path, flat, description, old)
         return path
 
     def latest(self) -> Checkpoint | None:
@@ -208,6 +225,22 @@ def _read(path: Path) -> Checkpoint:
         raise _CorruptError(str(error) or type(error).__name__) from error
 
 
+def _write(path: Path, flat: dict[str, Tensor], description: Any, old: Sequence[Path]) -> None:
+    """Writes a checkpoint, and removes the files `old` when it is complete."""
+    header = {
+        "format": str(_FORMAT),
+        "tree": json.dumps(description),
+        "checksums": json.dumps({name: _checksum(tensor) for name, tensor in flat.items()}),
+    }
+    with atomic_file(path) as temporary:
+        try:
+            save_file(flat, temporary, metadata=header)
+        except SafetensorError as error:
+            raise UserError(f"{path}: could not be written ({error}); check the disk's space") from error
+    for file in old:
+        file.unlink(missing_ok=True)
+
+
 def _describe(value: Any, path: str, found: dict[str, Tensor]) -> Any:
     """JSON for a tree of containers, plain values and tensors; the tensors go to `found`, by path."""
     if isinstance(value, Tensor):
@@ -238,14 +271,18 @@ def _rebuild(description: Mapping[str, Any], flat: Mapping[str, Tensor]) -> Any:
     return tuple(items) if kind == "tuple" else items
 
 
-def _writable(found: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors in main memory, contiguous, none sharing memory with another (safetensors' conditions)."""
+def _writable(found: Mapping[str, Tensor], copied: bool) -> dict[str, Tensor]:
+    """The tensors in main memory, contiguous, none sharing memory with another (safetensors' conditions).
+
+    copied: nor with those of `found`, which may go on changing.
+    """
     flat: dict[str, Tensor] = {}
     used: set[int] = set()
     for name, tensor in found.items():
+        own = copied and tensor.device.type == "cpu"
         tensor = tensor.detach().cpu().contiguous()
         storage = tensor.untyped_storage()
-        if storage.data_ptr() in used or storage.nbytes() != tensor.nbytes:
+        if own or storage.data_ptr() in used or storage.nbytes() != tensor.nbytes:
             tensor = tensor.clone()
         used.add(tensor.untyped_storage().data_ptr())
         flat[name] = tensor

@@ -243,6 +243,7 @@ class Training:
                 start=first,
             )
             opened.enter_context(reporter)
+            opened.enter_context(self.checkpoints.in_background())
             if first == 0:
                 save(0)
             run_stage(stage, setup, reporter, start=first)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import threading
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+from recon import checkpoints as saving
 from recon.checkpoints import Checkpoints
 from usd_tools.errors import UserError
 
@@ -180,3 +182,50 @@ def test_a_later_format_is_refused(tmp_path):
     save_file({"x": torch.ones(1)}, tmp_path / "checkpoint_00001_fine_000001.safetensors", {"format": "9"})
     with pytest.raises(UserError, match="format 9"):
         Checkpoints(tmp_path).latest()
+
+
+def test_written_in_background_is_the_state_when_it_was_saved(tmp_path, monkeypatch):
+    """Training goes on while a slow disk writes."""
+    go_on = threading.Event()
+    write = saving.save_file
+
+    def slow(*arguments: object, **options: object) -> None:
+        assert go_on.wait(20)
+        write(*arguments, **options)
+
+    toy = Toy()
+    toy.train(0, 4)
+    expected = toy.tensors()
+    monkeypatch.setattr(saving, "save_file", slow)
+    checkpoints = Checkpoints(tmp_path)
+    with checkpoints.in_background():
+        checkpoints.save("coarse", 4, toy.modules, toy.optimizers)
+        toy.train(4, 6)
+        assert Checkpoints(tmp_path).latest() is None
+        go_on.set()
+    latest = Checkpoints(tmp_path).latest()
+    assert latest is not None
+    latest.restore((other := Toy(seed=99)).modules, other.optimizers)
+    assert all(torch.equal(a, b) for a, b in zip(expected, other.tensors(), strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(expected, toy.tensors(), strict=True))
+
+
+def test_background_errors_are_raised_and_interruptions_leave_whole_files(tmp_path, monkeypatch):
+    toy = Toy()
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    with pytest.raises(KeyboardInterrupt), checkpoints.in_background():
+        checkpoints.save("coarse", 0, toy.modules, toy.optimizers)
+        checkpoints.save("coarse", 4, toy.modules, toy.optimizers)
+        raise KeyboardInterrupt
+    latest = Checkpoints(tmp_path).latest()
+    assert latest is not None and latest.iteration == 4
+    assert len(list(tmp_path.iterdir())) == 1
+
+    def full(*arguments: object, **options: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(saving, "save_file", full)
+    with pytest.raises(OSError, match="No space left"), checkpoints.in_background():
+        checkpoints.save("coarse", 5, toy.modules, toy.optimizers)
+    kept = Checkpoints(tmp_path).latest()
+    assert kept is not None and kept.iteration == 4
