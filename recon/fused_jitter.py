@@ -23,14 +23,13 @@ def jittered_subset(
     """`count` of the points (P, D), each another one, moved by normal noise; and their rows (count,) int64.
 
     Every P-th part of the points is as likely as any other: rows are evenly spaced, from a random start on
-    (systematic sampling), which takes no sorting. generator: on the CPU; torch's own if None.
+    (systematic sampling), which takes no sorting. generator: on the points' device; torch's own if None.
     """
     total, dimensions = positions.shape
-    # Drawn on the host, which need not wait for the device then.
-    offset, seed = torch.randint(2**31 - 1, (2,), generator=generator).tolist()
+    drawn = torch.randint(2**31 - 1, (2,), generator=generator, device=positions.device)
     rows = torch.empty(count, dtype=torch.int64, device=positions.device)
     moved = torch.empty(count, dimensions, device=positions.device)
-    inputs = (positions.detach(), total, count, offset % total, seed, sigma, rows, moved)
+    inputs = (positions.detach(), total, count, drawn, sigma, rows, moved)
     launch(choose_and_jitter, count, inputs, positions.device)
     return moved, rows
 
@@ -87,15 +86,14 @@ def choose_and_jitter(
     positions: wp.array2d[float],
     total: wp.int64,
     count: wp.int64,
-    offset: wp.int64,
-    seed: int,
+    drawn: wp.array[wp.int64],
     sigma: float,
     rows: wp.array[wp.int64],
     moved: wp.array2d[float],
 ) -> None:
     i = start + wp.tid()
-    row = (wp.int64(i) * total + offset) / count
-    state = wp.rand_init(seed, i)
+    row = (wp.int64(i) * total + drawn[0] % total) / count
+    state = wp.rand_init(int(drawn[1]), i)
     rows[i] = row
     for axis in range(positions.shape[1]):
         moved[i, axis] = positions[int(row), axis] + sigma * wp.randn(state)

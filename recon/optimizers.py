@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 # Hash-grid entries see few, small gradients; with Adam's default of 1e-8 their step would shrink with the
 # gradient (Müller et al. 2022, section 4, use the same value).
@@ -33,6 +33,12 @@ class ScheduledOptimizers:
             name: torch.optim.Adam(list(part.parameters), lr=part.learning_rate, eps=_EPSILON, fused=True)
             for name, part in self._parts.items()
         }
+        # On a GPU rates are tensors, so that a captured step can be replayed with others.
+        self._rates = {
+            name: torch.zeros((), device=part.parameters[0].device)
+            for name, part in self._parts.items()
+            if part.parameters[0].is_cuda
+        }
 
     def learning_rates(self, iteration: int) -> dict[str, float]:
         """The rate of each part at `iteration` (0-based)."""
@@ -46,10 +52,20 @@ class ScheduledOptimizers:
             adam.zero_grad(set_to_none=True)
 
     def step(self, iteration: int) -> None:
+        self.set_rates(iteration)
+        self.step_at_set_rates()
+
+    def set_rates(self, iteration: int) -> None:
         for name, rate in self.learning_rates(iteration).items():
+            kept: float | Tensor = rate
+            if name in self._rates:
+                kept = self._rates[name].fill_(rate)
             for group in self._adams[name].param_groups:
-                group["lr"] = rate
-            self._adams[name].step()
+                group["lr"], group["capturable"] = kept, name in self._rates
+
+    def step_at_set_rates(self) -> None:
+        for adam in self._adams.values():
+            adam.step()
 
     def state_dicts(self) -> dict[str, dict[str, Any]]:
         return {name: adam.state_dict() for name, adam in self._adams.items()}

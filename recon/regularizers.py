@@ -36,7 +36,7 @@ def jittered_smoothness(
     *,
     sigma: float = 0.01,
     fraction: float = 0.25,
-    coverage: float = 1.0,
+    coverage: float | Tensor = 1.0,
     generator: torch.Generator | None = None,
 ) -> Smoothness:
     """Compares the material at `positions` with a second lookup a small random step away.
@@ -45,7 +45,7 @@ def jittered_smoothness(
     positions: (P, D) float32 where `channels` were looked up: points in the dataset frame, or uvs.
     sigma: standard deviation of the jitter, in the positions' unit.
     fraction: share of the points looked up again, drawn anew at random: an unbiased estimate, at less cost.
-    generator: on the CPU; the global one if None.
+    generator: on the positions' device; the global one if None.
     coverage: P / number of pixels of the batch. Image losses average over all pixels; scaling by the
         coverage makes a weight here commensurate with theirs.
 
@@ -82,9 +82,13 @@ def grey_world(radiance: Tensor) -> Tensor:
     return (radiance - radiance.mean(dim=-1, keepdim=True)).abs().mean()
 
 
-def ramp(step: int, length: int = 500) -> float:
-    """0 at step 0, rising linearly to 1 at `length`."""
-    return min(1.0, step / length) if length > 0 else 1.0
+def ramp(step: int | Tensor, length: float = 500, start: float = 0.0) -> float | Tensor:
+    """0 up to step `start`, rising linearly to 1 over `length` steps. A tensor where `step` is one."""
+    if isinstance(step, Tensor):
+        return ((step - start) / max(length, 1e-9)).clamp(0.0, 1.0)
+    if length <= 0:
+        return 1.0 if step >= start else 0.0
+    return min(max((step - start) / length, 0.0), 1.0)
 
 
 def sdf_weight(step: int, total: int, start: float = 0.2, end: float = 0.01, share: float = 0.25) -> float:

@@ -58,8 +58,8 @@ class SelfOcclusion(nn.Module):
     offset: of rays' origins, along the normal, in the mesh's unit: above float32's errors and the sag of
         facets, and below what should cast a shadow.
 
-    `refresh` comes before the first call. The state is in buffers, and random numbers come from torch's CPU
-    generator. On a CPU results are the same for any number of threads.
+    `refresh` comes before the first call. The state is in buffers, and random numbers come from torch's
+    generators, those of pixels from the device's own. On a CPU results are the same for any number of threads.
     """
 
     blocked: Tensor
@@ -133,8 +133,9 @@ class SelfOcclusion(nn.Module):
         normal = shading_normals(sample.normal, sample.channels.normal, sample.tangent, to_camera)
         roughness = sample.channels.roughness.detach()
         irradiance, reflected = torch.empty_like(normal), torch.empty_like(normal)
+        self._bvh.update(raster.vertices, raster.faces)
         inputs = (
-            self._bvh.update(raster.vertices, raster.faces),
+            self._bvh.handle,
             self._bvh.faces_int32(raster.faces),
             raster.triangles,
             raster.barycentrics.detach().contiguous(),
@@ -144,7 +145,7 @@ class SelfOcclusion(nn.Module):
             roughness[:, 0].contiguous(),
             light.level(roughness)[:, 0].contiguous(),
             self._samples,
-            _draw_seed(),
+            _draw_seed(normal.device),
             self._offset,
             light.texels.detach(),
             light.table,
@@ -167,7 +168,7 @@ class SelfOcclusion(nn.Module):
             mesh.vertices.detach().contiguous(),
             normals,
             self._rays,
-            _draw_seed(),
+            int(_draw_seed()),
             self._offset,
             light.texels.detach(),
             light.table,
@@ -212,5 +213,5 @@ def _reflectance(material: Channels, fg: Tensor) -> Tensor:
     return material.albedo * (1.0 - material.metallic) * diffuse + specular
 
 
-def _draw_seed() -> int:
-    return int(torch.randint(2**31 - 1, (1,)))
+def _draw_seed(device: torch.device | str = "cpu") -> Tensor:
+    return torch.randint(2**31 - 1, (1,), device=device)

@@ -25,14 +25,18 @@ class TriangleBvh:
         self._positions: IdentityCache[Tensor] = IdentityCache(Tensor.detach)
         self._points: Tensor | None = None
         self._mesh: wp.Mesh | None = None
+        self._handle: Tensor | None = None
         self._refits = 0
 
     def update(self, vertices: Tensor, faces: Tensor) -> wp.uint64:
         """Takes over the positions (V, 3) and triangles (F, 3), F > 0, and returns the mesh's handle.
 
-        The handle is valid until the next call.
+        The handle is valid until the next call. While a CUDA graph is captured the tree stays as it is:
+        whoever replays the graph updates it before.
         """
         mesh = self._mesh
+        if mesh is not None and vertices.is_cuda and torch.cuda.is_current_stream_capturing():
+            return mesh.id
         if mesh is not None and self._faces.holds(faces) and self._positions.holds(vertices):
             return mesh.id
         points = self._positions.get(vertices)
@@ -48,7 +52,16 @@ class TriangleBvh:
                     indices=wp.from_torch(self._faces.get(faces).view(-1), dtype=wp.int32),
                 )
                 self._mesh, self._refits = mesh, 0
+                if self._handle is None or self._handle.device != points.device:
+                    self._handle = torch.empty(1, dtype=torch.int64, device=points.device)
+                self._handle.fill_(mesh.id)
         return mesh.id
+
+    @property
+    def handle(self) -> Tensor:
+        """(1,) int64, the mesh's handle on its device: the same tensor after every `update`."""
+        assert self._handle is not None, "expected an update before"
+        return self._handle
 
     def _can_refit(self, points: Tensor, faces: Tensor) -> bool:
         kept = self._points

@@ -141,7 +141,7 @@ def blocked_at_vertices(
 @wp.kernel
 def blocked_at_pixels(
     start: int,
-    mesh: wp.uint64,
+    tree: wp.array[wp.int64],
     faces: wp.array2d[int],
     triangles: wp.array[wp.int64],
     barycentrics: wp.array[wp.vec3],
@@ -151,7 +151,7 @@ def blocked_at_pixels(
     roughness: wp.array[float],
     levels: wp.array[float],
     rays: int,
-    seed: int,
+    seed: wp.array[wp.int64],
     offset: float,
     texels: wp.array[wp.vec3],
     table: wp.array2d[int],
@@ -165,11 +165,13 @@ def blocked_at_pixels(
     """irradiance: `blocked` (N, V) of `blocked_at_vertices`, interpolated. reflected: its counterpart in the
     GGX lobe of `roughness`, by rays; `levels` is where the light they lose is looked up.
 
+    tree, seed: one number each, on the device, so that a launch can be replayed with others.
     light_rotation: (P,) or empty; vertices' values are those of the most similar of `rotations`. Backs of
     triangles, which have no values of their own, get zero, and so do rays that start below the surface.
     """
     i = start + wp.tid()
     face = int(triangles[i])
+    mesh = wp.uint64(tree[0])
     toward = to_camera[i]
     zero = wp.vec3(0.0, 0.0, 0.0)
     geometric = wp.mesh_eval_face_normal(mesh, face)
@@ -191,7 +193,7 @@ def blocked_at_pixels(
 
     origin = positions[i] + geometric * offset
     alpha = roughness[i] * roughness[i]
-    state = wp.rand_init(seed, i)
+    state = wp.rand_init(int(seed[0]), i)
     total = wp.vec3(0.0, 0.0, 0.0)
     for _ray in range(rays):
         uniform_x = wp.randf(state)
