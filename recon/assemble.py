@@ -270,6 +270,7 @@ def fine_settings(config: Config, scene: FineScene) -> FineSettings:
         _smoothness(config, jitter, weights.smoothness_ramp if starts or maps else 0),
         priors,
         weights.light_grey,
+        0 if maps else train.fine_pixels,
     )
 
 

@@ -37,6 +37,7 @@ KERNEL_MODULES = (
     "recon.render.warp_kernels.interpolation",
     "recon.render.warp_kernels.normal_variance",
     "recon.render.warp_kernels.occlusion",
+    "recon.render.warp_kernels.pixel_choice",
     "recon.render.warp_kernels.shading",
     "recon.render.warp_kernels.silhouettes",
     "recon.render.warp_kernels.texture_lookup",

@@ -17,6 +17,20 @@ from torch import Tensor
 from recon.data.cameras import Cameras
 
 
+@dataclass
+class Visibility:
+    """What each pixel shows: dense maps over all pixels, and the crossings once `antialias` has found them.
+
+    face_map: (B * H * W,) int32, the triangle that each pixel shows, -1 for none. distance: (B * H * W,),
+    nearer is less; only neighbouring pixels are compared.
+    """
+
+    face_map: Tensor
+    distance: Tensor
+    faces: Tensor  # (F, 3) int32
+    crossings: Any = None
+
+
 @dataclass(frozen=True)
 class Raster:
     """Which triangle each covered pixel of a batch of views shows.
@@ -79,6 +93,10 @@ class Rasterizer(Protocol):
         vertices: (V, 3) world positions. faces: (F, 3) int64.
         Visibility itself is not differentiable: `antialias` supplies silhouette gradients.
         """
+        ...
+
+    def visible(self, vertices: Tensor, faces: Tensor, cameras: Cameras) -> Visibility:
+        """Which triangle each pixel shows, without a list of the covered ones; not differentiable."""
         ...
 
     def interpolate(self, attributes: Tensor, raster: Raster, index: Tensor) -> Tensor:

@@ -28,8 +28,8 @@ from torch import Tensor
 from recon.data.cameras import Cameras
 from recon.render.clip_space import clip_positions
 from recon.render.identity_cache import IdentityCache
-from recon.render.interface import Raster
-from recon.render.warp_backend import Visibility, WarpRasterizer
+from recon.render.interface import Raster, Visibility
+from recon.render.warp_backend import WarpRasterizer
 from recon.render.warp_texture import mip_level
 
 
@@ -60,21 +60,31 @@ class NvdiffrastRasterizer:
         self._faces: IdentityCache[Tensor] = IdentityCache(_int32)
         self._warp = WarpRasterizer(self.device)
 
-    def rasterize(self, vertices: Tensor, faces: Tensor, cameras: Cameras) -> Raster:
+    def visible(self, vertices: Tensor, faces: Tensor, cameras: Cameras) -> Visibility:
+        with torch.no_grad():
+            return self._visibility(self._images(vertices, faces, cameras)[0], faces)
+
+    def _images(self, vertices: Tensor, faces: Tensor, cameras: Cameras) -> tuple[Tensor, Tensor]:
+        """nvdiffrast's two images, (B, H, W, 4) each."""
         size = (cameras.height, cameras.width)
-        triangles = self._faces.get(faces)
         if len(faces) == 0 or len(vertices) == 0:
-            image = derivatives = vertices.new_zeros(len(cameras), *size, 4)
-        else:
-            clip = clip_positions(vertices, cameras).contiguous()
-            image, derivatives = self._ops.rasterize(self._context, clip, triangles, size, grad_db=False)
+            nothing = vertices.new_zeros(len(cameras), *size, 4)
+            return nothing, nothing
+        clip = clip_positions(vertices, cameras).contiguous()
+        return self._ops.rasterize(self._context, clip, self._faces.get(faces), size, grad_db=False)
+
+    def _visibility(self, image: Tensor, faces: Tensor) -> Visibility:
         depth, shown = image.detach().view(-1, 4)[:, 2:].unbind(-1)
-        face_map = shown.to(torch.int32) - 1
+        return Visibility(shown.to(torch.int32) - 1, depth.contiguous(), self._faces.get(faces))
+
+    def rasterize(self, vertices: Tensor, faces: Tensor, cameras: Cameras) -> Raster:
+        image, derivatives = self._images(vertices, faces, cameras)
+        visibility = self._visibility(image, faces)
+        face_map = visibility.face_map
         pixels = torch.nonzero(face_map >= 0)[:, 0]
         covered = image.view(-1, 4).index_select(0, pixels)
         first_two = covered[:, :2]
         barycentrics = torch.cat([first_two, 1.0 - first_two.sum(dim=1, keepdim=True)], dim=1)
-        visibility = Visibility(face_map, depth.contiguous(), triangles)
         native = _Rasterized(covered[None, None], derivatives.detach(), visibility)
         shown_triangles = face_map.index_select(0, pixels).long()
         return Raster(cameras, faces, vertices, pixels, shown_triangles, barycentrics, native)

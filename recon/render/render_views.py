@@ -78,22 +78,32 @@ class Occlusion(Protocol):
 
 
 @dataclass(frozen=True)
-class Rendered:
-    """One batch of rendered views.
+class RenderedSurface:
+    """What was rendered: `mesh`, and at the P pixels of `raster` surface points (P, 3) and material.
+
+    covered_share: of the batch's pixels, a number or a scalar on the device. Image losses average over all
+        pixels; terms of the covered ones have to be weighed likewise.
+    """
+
+    mesh: Mesh
+    raster: Raster
+    positions: Tensor
+    sample: SurfaceSample
+    covered_share: float | Tensor
+
+
+@dataclass(frozen=True)
+class Rendered(RenderedSurface):
+    """One batch of rendered views, in `raster` at the supersampled resolution where that is used.
 
     image_a, image_b: (B, H, W, 3) scene-linear, associated with `alpha`; equal values, gradients routed to
     A's and B's parameters. Without routing either one carries the whole gradient.
     alpha: (B, H, W) antialiased coverage.
-    mesh, raster, positions, sample: what was rendered, at the supersampled resolution where that is used.
     """
 
     image_a: Tensor
     image_b: Tensor
     alpha: Tensor
-    mesh: Mesh
-    raster: Raster
-    positions: Tensor
-    sample: SurfaceSample
 
 
 def render_views(
@@ -127,17 +137,29 @@ def render_views(
     frame = ShadingFrame(
         sample.normal, sample.tangent, positions, raster.views, fine_cameras.origins, light_rotation
     )
-    with torch.no_grad():
-        shaded = shading_normals(sample.normal, sample.channels.normal, sample.tangent)
-        variance = normal_variance(shaded, raster)
-        occluded = None if occlusion is None else _occluded(occlusion, sample, raster, frame, light)
+    variance, occluded = constants_of_shading(sample, raster, frame, light, occlusion)
     color_a, color_b = fused_shade(
         sample.channels, frame, light, fg, routes=routes, variance=variance, occluded=occluded
     )
     image_a, image_b, alpha = _compose(color_a, color_b, raster, rasterizer, routes)
     if side > 1:
         image_a, image_b, alpha = (_average(image, side) for image in (image_a, image_b, alpha))
-    return Rendered(image_a, image_b, alpha[..., 0], mesh, raster, positions, sample)
+    share = len(raster.pixels) / (len(fine_cameras) * fine_cameras.height * fine_cameras.width)
+    return Rendered(mesh, raster, positions, sample, share, image_a, image_b, alpha[..., 0])
+
+
+@torch.no_grad()
+def constants_of_shading(
+    sample: SurfaceSample,
+    raster: Raster,
+    frame: ShadingFrame,
+    light: PrefilteredLight,
+    occlusion: Occlusion | None,
+) -> tuple[Tensor, OccludedLight | None]:
+    """What shading takes beside material and frame, without gradient: normals' variance, blocked light."""
+    shaded = shading_normals(sample.normal, sample.channels.normal, sample.tangent)
+    variance = normal_variance(shaded, raster)
+    return variance, None if occlusion is None else _occluded(occlusion, sample, raster, frame, light)
 
 
 def _occluded(

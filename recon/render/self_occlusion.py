@@ -59,7 +59,8 @@ class SelfOcclusion(nn.Module):
         facets, and below what should cast a shadow.
 
     `refresh` comes before the first call. The state is in buffers, and random numbers come from torch's
-    generators, those of pixels from the device's own. On a CPU results are the same for any number of threads.
+    generators, those of pixels from the device's own. On a CPU results are the same for any number of
+    threads.
     """
 
     blocked: Tensor
@@ -113,6 +114,10 @@ class SelfOcclusion(nn.Module):
         if not first:
             self.blocked.lerp_(latest, 1.0 / self.refreshes.clamp(max=_MEMORY))
         self.outgoing.copy_(reflectance * (unblocked - self.blocked).clamp_min(0.0))
+
+    def follow(self, mesh: Mesh) -> None:
+        """Brings the tree that rays are traced in up to date with `mesh`."""
+        self._bvh.update(mesh.vertices, mesh.faces)
 
     @torch.no_grad()
     def forward(

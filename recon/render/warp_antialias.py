@@ -38,9 +38,10 @@ _MAX_STEPS = 64
 class Crossings:
     """Where silhouette edges cross between the P covered pixels' centres and their neighbours'.
 
-    pixels: (P,) int64, flat indices. positions: (P, 4) in 0..1 from the pixel's centre to that of its
-    neighbour to the right, left, below and above; negative where no silhouette of the pixel's own surface,
-    being the nearer one, crosses. edges: (P, 4, 2) int32, the vertices of the edges that do.
+    pixels: (P,) int64, flat indices; others than covered ones have no crossings.
+    positions: (P, 4) in 0..1 from the pixel's centre to that of its neighbour to the right, left,
+    below and above; negative where no silhouette of the pixel's own surface, being the nearer one, crosses.
+    edges: (P, 4, 2) int32, the vertices of the edges that do.
     """
 
     pixels: Tensor

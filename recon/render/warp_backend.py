@@ -3,35 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from recon.data.cameras import Cameras
 from recon.render.edge_adjacency import mates_of
-from recon.render.interface import Raster
+from recon.render.interface import Raster, Visibility
 from recon.render.mipmaps import MipChain
 from recon.render.triangle_bvh import TriangleBvh
-from recon.render.warp_antialias import Crossings, antialias, find_crossings
+from recon.render.warp_antialias import antialias, find_crossings
 from recon.render.warp_kernels.visibility import trace_pixels
 from recon.render.warp_surface import Interpolate, SolveBarycentrics, camera_inputs, uv_footprint
 from recon.render.warp_texture import LookUpTexture
 from recon.warp_runtime import launch
-
-
-@dataclass
-class Visibility:
-    """What a raster keeps for `antialias`: dense maps over all pixels, and the crossings once found.
-
-    face_map: (B * H * W,) int32, the triangle that each pixel shows, -1 for none. distance: (B * H * W,),
-    nearer is less; only neighbouring pixels are compared.
-    """
-
-    face_map: Tensor
-    distance: Tensor
-    faces: Tensor  # (F, 3) int32
-    crossings: Crossings | None = None
 
 
 class WarpRasterizer:
@@ -51,6 +36,11 @@ class WarpRasterizer:
         self.bvh = TriangleBvh()
 
     def rasterize(self, vertices: Tensor, faces: Tensor, cameras: Cameras) -> Raster:
+        visibility = self.visible(vertices, faces, cameras)
+        pixels = torch.nonzero(visibility.face_map >= 0)[:, 0]
+        return self.raster_of(vertices, faces, pixels, visibility, cameras)
+
+    def visible(self, vertices: Tensor, faces: Tensor, cameras: Cameras) -> Visibility:
         total = len(cameras) * cameras.height * cameras.width
         face_map = torch.empty(total, dtype=torch.int32, device=self.device)
         distance = torch.empty(total, device=self.device)
@@ -60,10 +50,30 @@ class WarpRasterizer:
             launch(trace_pixels, total, inputs, self.device)
         else:
             face_map.fill_(-1)
-        pixels = torch.nonzero(face_map >= 0)[:, 0]
-        faces_int32 = self.bvh.faces_int32(faces)
-        barycentrics, triangles = SolveBarycentrics.apply(vertices, faces_int32, pixels, face_map, cameras)
-        native = Visibility(face_map, distance, faces_int32)
+        return Visibility(face_map, distance, self.bvh.faces_int32(faces))
+
+    def raster_of(
+        self,
+        vertices: Tensor,
+        faces: Tensor,
+        pixels: Tensor,
+        visibility: Visibility,
+        cameras: Cameras,
+        *,
+        shown: bool = True,
+    ) -> Raster:
+        """The raster of the flat indices `pixels` (P,) of what `visible` found.
+
+        shown: False to leave out what is shown (triangles and barycentrics), for `antialias` only.
+        """
+        if shown:
+            barycentrics, triangles = SolveBarycentrics.apply(
+                vertices, visibility.faces, pixels, visibility.face_map, cameras
+            )
+        else:
+            barycentrics, triangles = vertices.new_empty(0, 3), pixels[:0]
+        # Crossings belong to one raster.
+        native = Visibility(visibility.face_map, visibility.distance, visibility.faces)
         return Raster(cameras, faces, vertices, pixels, triangles, barycentrics, native)
 
     def interpolate(self, attributes: Tensor, raster: Raster, index: Tensor) -> Tensor:

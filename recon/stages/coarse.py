@@ -10,7 +10,7 @@ from torch import Tensor
 from recon.light.environment import EnvironmentLight
 from recon.optimizers import LearntPart, ScheduledOptimizers
 from recon.regularizers import sdf_weight
-from recon.render.render_views import Rendered
+from recon.render.render_views import RenderedSurface
 from recon.schedules import annealed, coarse_b, schedule
 from recon.stages.coarse_scene import CoarseScene
 from recon.stages.regularization import (
@@ -64,7 +64,8 @@ def coarse_stage(scene: CoarseScene, light: EnvironmentLight, settings: CoarseSe
     )
     start, end = settings.sdf_weights
 
-    def regularize(rendered: Rendered, iteration: int) -> dict[str, Tensor]:
+    def regularize(rendered: RenderedSurface, iteration: int | Tensor) -> dict[str, Tensor]:
+        assert isinstance(iteration, int)  # coarse steps are not captured: their sizes change
         weight = sdf_weight(iteration, settings.iterations, start, end)
         return {
             "sdf_sign": weight * scene.geometry.sign_regularizer(),

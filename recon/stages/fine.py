@@ -10,7 +10,7 @@ from torch import Tensor
 from recon.geometry.laplacian import UniformLaplacian, laplacian_difference
 from recon.material.texture_maps import TextureMaps
 from recon.optimizers import LearntPart, ScheduledOptimizers
-from recon.render.render_views import Rendered
+from recon.render.render_views import RenderedSurface
 from recon.schedules import schedule
 from recon.stages.fine_scene import FineScene
 from recon.stages.regularization import (
@@ -32,7 +32,7 @@ class FineSettings:
 
     joint: all maps follow the baseline's schedule; fields follow one of their own either way. laplacian:
     weight of the change of the mesh's Laplacian. normal_smoothness: weight against normals that differ across
-    an edge. light_grey: of the grey-world prior.
+    an edge. light_grey: of the grey-world prior. pixels: see `Stage`.
     """
 
     iterations: int
@@ -43,6 +43,7 @@ class FineSettings:
     smoothness: SmoothnessSettings
     priors: PriorSettings
     light_grey: float
+    pixels: int = 0
 
 
 def fine_stage(scene: FineScene, setup: TrainingSetup, settings: FineSettings) -> Stage:
@@ -68,7 +69,7 @@ def fine_stage(scene: FineScene, setup: TrainingSetup, settings: FineSettings) -
     start = scene.start.vertices
     laplacian = UniformLaplacian(scene.start.faces, len(start))
 
-    def regularize(rendered: Rendered, iteration: int) -> dict[str, Tensor]:
+    def regularize(rendered: RenderedSurface, iteration: int | Tensor) -> dict[str, Tensor]:
         terms = smoothness_terms(settings.smoothness, rendered, iteration)
         terms |= prior_terms(settings.priors, rendered, iteration)
         if scene.offsets.requires_grad:
@@ -85,6 +86,7 @@ def fine_stage(scene: FineScene, setup: TrainingSetup, settings: FineSettings) -
         regularize,
         before_step=partial(_retrace, scene, setup),
         after_step=material.clamp_ if isinstance(material, TextureMaps) else lambda: None,
+        pixels=settings.pixels,
     )
 
 

@@ -11,7 +11,7 @@ from recon.geometry.mesh import Mesh
 from recon.light.environment import EnvironmentLight
 from recon.regularizers import binary_prior, dark_metal, grey_world, jittered_smoothness, ramp
 from recon.render.edge_adjacency import mates_of
-from recon.render.render_views import Rendered
+from recon.render.render_views import RenderedSurface
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,9 @@ class SmoothnessSettings:
         return self.albedo > 0.0 or self.material > 0.0
 
 
-def smoothness_terms(settings: SmoothnessSettings, rendered: Rendered, iteration: int) -> dict[str, Tensor]:
+def smoothness_terms(
+    settings: SmoothnessSettings, rendered: RenderedSurface, iteration: int | Tensor
+) -> dict[str, Tensor]:
     """Weighted smoothness of albedo and of roughness and metallic where `rendered` looked them up."""
     if not settings.used:
         return {}
@@ -44,7 +46,7 @@ def smoothness_terms(settings: SmoothnessSettings, rendered: Rendered, iteration
         sample.channels,
         sigma=settings.jitter,
         fraction=settings.subset,
-        coverage=_covered_share(rendered),
+        coverage=rendered.covered_share,
     )
     weight = ramp(iteration, settings.ramp)
     return {
@@ -70,14 +72,18 @@ class PriorSettings:
     normal_offset: float
 
 
-def prior_terms(settings: PriorSettings, rendered: Rendered, iteration: int) -> dict[str, Tensor]:
-    """Weighted priors of the material where `rendered` shows it."""
+def prior_terms(
+    settings: PriorSettings, rendered: RenderedSurface, iteration: int | Tensor
+) -> dict[str, Tensor]:
+    """Weighted priors of the material where `rendered` shows it.
+
+    Where `iteration` is a tensor, terms whose weight is still zero are there as well.
+    """
     sample, terms = rendered.sample, {}
-    share = _covered_share(rendered)
-    grown = (iteration - settings.metallic_from) / max(settings.metallic_ramp, 1.0)
-    weight = settings.metallic * share * min(max(grown, 0.0), 1.0)
-    if weight > 0.0:
-        terms["metallic_prior"] = weight * binary_prior(sample.channels.metallic)
+    share = rendered.covered_share
+    grown = ramp(iteration, max(settings.metallic_ramp, 1.0), settings.metallic_from)
+    if settings.metallic > 0.0 and (isinstance(grown, Tensor) or grown > 0.0):
+        terms["metallic_prior"] = settings.metallic * share * grown * binary_prior(sample.channels.metallic)
     if settings.dark_metal > 0.0:
         black = dark_metal(sample.channels.metallic, sample.channels.albedo)
         terms["dark_metal"] = settings.dark_metal * share * black
@@ -85,12 +91,6 @@ def prior_terms(settings: PriorSettings, rendered: Rendered, iteration: int) -> 
         size = sample.channels.normal.square().sum(dim=1).mean()
         terms["normal_offset"] = settings.normal_offset * share * size
     return terms
-
-
-def _covered_share(rendered: Rendered) -> float:
-    """Image losses average over all pixels; terms of the covered ones have to be weighed likewise."""
-    cameras = rendered.raster.cameras
-    return len(rendered.positions) / (len(cameras) * cameras.height * cameras.width)
 
 
 def normal_terms(mesh: Mesh, weight: float) -> dict[str, Tensor]:

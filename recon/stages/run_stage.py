@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
@@ -13,10 +14,14 @@ from recon.data.views import Views
 from recon.light.environment import EnvironmentLight, PrefilteredLight
 from recon.objectives import Objective
 from recon.optimizers import ScheduledOptimizers
-from recon.render.interface import Rasterizer
+from recon.render.interface import Rasterizer, Visibility
 from recon.render.loss_routes import LossRoutes
-from recon.render.render_views import Rendered, Scene, render_views
+from recon.render.pixel_choice import RUN
+from recon.render.render_pixels import RenderedPixels, render_pixels
+from recon.render.render_views import Rendered, RenderedSurface, Scene, render_views
+from recon.render.self_occlusion import SelfOcclusion
 from recon.stages.fine_scene import FineScene
+from recon.stages.pixel_step import CapturedStep, PixelInputs, shared_rasterizer
 from recon.stages.step_losses import StepLosses
 from recon.workers import Workers
 
@@ -25,32 +30,46 @@ from recon.workers import Workers
 class Stage:
     """One stage of training.
 
-    regularize: (rendered, iteration) -> weighted scalar terms by name. before_step: called with the iteration
-    that follows. after_step: called after every step, to put parameters back into their range.
+    regularize: (rendered, iteration) -> weighted scalar terms by name; the iteration is a tensor where a step
+    is captured. before_step: called with the iteration that follows. after_step: called after every step, to
+    put parameters back into their range. pixels: covered pixels that a step shades and compares, drawn anew
+    each time; 0 for all. Several processes, several samples per pixel and learnt light take all.
     """
 
     name: str
     iterations: int
     scene: Scene
     optimizers: ScheduledOptimizers
-    regularize: Callable[[Rendered, int], dict[str, Tensor]]
+    regularize: Callable[[RenderedSurface, int | Tensor], dict[str, Tensor]]
     after_step: Callable[[], None]
     before_step: Callable[[int], None] = lambda iteration: None
+    pixels: int = 0
 
 
 @dataclass(frozen=True)
 class StepResult:
-    """What one step computed: loss terms by name (detached scalars on the device) and the rendered views."""
+    """What one step computed: loss terms by name (detached scalars on the device).
+
+    covered: number of pixels that were shaded. show: renders the step's views, or has done so, and returns
+    them with their references; asked for before the next step.
+    """
 
     iteration: int
     losses: dict[str, Tensor]
-    rendered: Rendered
-    reference: Tensor
+    covered: float
+    show: Callable[[], tuple[Rendered, Tensor]]
+
+    @cached_property
+    def _shown(self) -> tuple[Rendered, Tensor]:
+        return self.show()
 
     @property
-    def covered(self) -> float:
-        """Number of pixels that were shaded."""
-        return float(self.rendered.raster.pixels.shape[0])
+    def rendered(self) -> Rendered:
+        return self._shown[0]
+
+    @property
+    def reference(self) -> Tensor:
+        return self._shown[1]
 
 
 class TrainingSetup:
@@ -81,6 +100,7 @@ class TrainingSetup:
         self.samples = samples
         self.seed = seed
         self.workers = workers or Workers()
+        self._of_pixels = shared_rasterizer(rasterizer, views.images.device)
 
     def prefiltered_light(self) -> PrefilteredLight:
         """The light to shade with; made once where it is known, anew with its gradient where it is learnt."""
@@ -95,6 +115,29 @@ class TrainingSetup:
     def render(self, scene: Scene, views: Tensor) -> Rendered:
         """Renders the training views of indices `views` (B,), gradients routed as the objective asks."""
         return self._render(scene, self.views, views, self.objective.routes)
+
+    @torch.no_grad()
+    def see(self, scene: Scene, views: Tensor) -> Visibility:
+        """What the pixels of the training views of indices `views` (B,) show."""
+        mesh = scene.mesh()
+        if isinstance(scene.occlusion, SelfOcclusion):
+            scene.occlusion.follow(mesh)
+        return self.rasterizer.visible(mesh.vertices, mesh.faces, self.views.cameras[views])
+
+    def render_pixels(self, scene: Scene, views: Tensor, seen: Visibility, count: int) -> RenderedPixels:
+        """Renders `count` covered pixels of what is `seen` in `views`, gradients as those of `render`."""
+        rotation = self.views.light_rotation
+        return render_pixels(
+            scene,
+            self.prefiltered_light(),
+            self.fg,
+            self.views.cameras[views],
+            seen,
+            count,
+            self._of_pixels,
+            routes=self.objective.routes,
+            light_rotation=None if rotation is None else rotation[views],
+        )
 
     @torch.no_grad()
     def render_view(self, scene: Scene, views: Views, index: int) -> Tensor:
@@ -127,6 +170,14 @@ def run_stage(
     """
     device = setup.views.images.device
     order = ViewOrder(len(setup.views), setup.batch, f"{setup.seed} {stage.name}", device)
+    if start < stage.iterations and stage.pixels and _can_choose_pixels(setup):
+        inputs = _pixel_inputs(stage, setup, order.views(start))
+        covered = int((inputs.visibility.face_map >= 0).sum())  # waits for the device, once
+        # Without a graph to gain from, fewer pixels than are asked for are better rendered whole.
+        if device.type == "cuda" or covered > stage.pixels:
+            count = RUN * max(min(stage.pixels, covered) // RUN, 1)
+            _run_on_pixels(stage, setup, order, on_step, start, inputs, count)
+            return
     losses = StepLosses(stage, setup)
     for iteration in range(start, stage.iterations):
         on_step(_step(stage, losses, order.views(iteration), iteration))
@@ -140,7 +191,54 @@ def _step(stage: Stage, step_losses: StepLosses, views: Tensor, iteration: int) 
     stage.optimizers.step(iteration)
     with torch.no_grad():
         stage.after_step()
-    return StepResult(iteration, step_losses.of_the_batch(losses), rendered, reference)
+    covered = float(len(rendered.raster.pixels))
+    return StepResult(iteration, step_losses.of_the_batch(losses), covered, lambda: (rendered, reference))
+
+
+def _can_choose_pixels(setup: TrainingSetup) -> bool:
+    """Whether steps on some pixels are possible: one process, one sample per pixel, a known light."""
+    return setup.workers.count == 1 and setup.samples == 1 and not setup.light.is_trainable
+
+
+def _pixel_inputs(stage: Stage, setup: TrainingSetup, views: Tensor) -> PixelInputs:
+    return PixelInputs(views, setup.views.images[views], setup.see(stage.scene, views))
+
+
+def _run_on_pixels(
+    stage: Stage,
+    setup: TrainingSetup,
+    order: ViewOrder,
+    on_step: Callable[[StepResult], None],
+    start: int,
+    inputs: PixelInputs,
+    count: int,
+) -> None:
+    scene = stage.scene
+
+    def step() -> dict[str, Tensor]:
+        rendered = setup.render_pixels(scene, inputs.views, inputs.visibility, count)
+        losses = setup.objective.of_pixels(rendered, inputs.reference)
+        losses |= stage.regularize(rendered, inputs.iteration)
+        stage.optimizers.zero_grad()
+        torch.stack(list(losses.values())).sum().backward()
+        stage.optimizers.step_at_set_rates()
+        with torch.no_grad():
+            stage.after_step()
+        return {name: loss.detach() for name, loss in losses.items()}
+
+    captured = CapturedStep(step, setup.views.images.device)
+    for iteration in range(start, stage.iterations):
+        stage.before_step(iteration)
+        views = order.views(iteration)
+        inputs.write(views, iteration, setup.views.images[views], setup.see(scene, views))
+        stage.optimizers.set_rates(iteration)
+        losses = captured()
+        on_step(StepResult(iteration, losses, float(count), partial(_shown, scene, setup, views)))
+
+
+@torch.no_grad()
+def _shown(scene: Scene, setup: TrainingSetup, views: Tensor) -> tuple[Rendered, Tensor]:
+    return setup.render(scene, views), setup.views.images[views]
 
 
 class ViewOrder:

@@ -53,7 +53,7 @@ def solve_barycentrics(
     row = pixel // width - view * height
     pose = poses[view]
     direction = wp.normalize(pixel_direction(pose, focals[view], principals[view], pixel % width, row))
-    face = face_map[pixel]
+    face = wp.max(face_map[pixel], 0)
     triangles[i] = wp.int64(face)
     v0 = vertices[faces[face, 0]]
     g1, g2 = reciprocal_gradients(direction, vertices[faces[face, 1]] - v0, vertices[faces[face, 2]] - v0)

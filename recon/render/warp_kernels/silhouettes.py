@@ -177,6 +177,8 @@ def find_crossings(
     own = face_map[pixel]
     for direction in range(4):
         crossings[i, direction] = -1.0
+        if own < 0:
+            continue
         step = step_along(direction)
         next_column = column + step[0]
         next_row = row + step[1]
