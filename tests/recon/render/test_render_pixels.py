@@ -15,7 +15,7 @@ from recon.stages.fine_scene import FineScene
 from tests.recon.stages.scenes import field, setup, sphere_mesh
 
 
-def problem_and_scene(routes: LossRoutes | None = LossRoutes()):
+def problem_and_scene(routes: LossRoutes | None):
     problem = setup(batch=3)
     problem.objective = (
         JointObjective(BRANCH_LOSSES["joint"])
@@ -74,7 +74,7 @@ def replace_mask(objective):
 
 
 def test_losses_agree_on_average():
-    problem, scene = problem_and_scene()
+    problem, scene = problem_and_scene(LossRoutes())
     views = torch.tensor([0, 1, 2])
     reference = problem.views.images[views] * 0.8
     seen = problem.see(scene, views)
