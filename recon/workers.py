@@ -48,8 +48,12 @@ class Workers:
 
     @contextmanager
     def joined(self, device: torch.device) -> Iterator[None]:
-        """Connects the processes for the body: NCCL between GPUs, gloo between CPUs."""
-        if self.count == 1:
+        """Connects the processes for the body: NCCL between GPUs, gloo between CPUs.
+
+        Processes that are connected already stay so. Once disconnected they must not connect again: torch
+        would look up the first connection's addresses, which torchrun's store keeps, and wait for them.
+        """
+        if self.count == 1 or dist.is_initialized():
             yield
             return
         if device.type == "cuda":

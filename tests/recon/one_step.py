@@ -81,10 +81,10 @@ def main() -> None:
     torch.manual_seed(workers.rank)  # what is drawn must not matter
     with workers.joined(device):
         found = one_step(Path(dataset), device, workers)
-    if workers.leads:
-        save_file({key: value.clone() for key, value in found.items()}, out)
-    if arguments:
-        train.main(arguments)
+        if workers.leads:
+            save_file({key: value.clone() for key, value in found.items()}, out)
+        if arguments:
+            train.main(arguments)
 
 
 if __name__ == "__main__":

@@ -31,15 +31,20 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 def torchrun(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
+    with subprocess.Popen(
         [*command, *arguments],
         cwd=REPOSITORY,
         env=environment,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=120,
-        check=False,
-    )
+    ) as started:
+        try:
+            stdout, stderr = started.communicate(timeout=120)
+        except subprocess.TimeoutExpired:
+            started.terminate()  # torchrun ends its processes then, which outlive it if it is killed
+            raise
+    return subprocess.CompletedProcess(started.args, started.returncode, stdout, stderr)
 
 
 @pytest.fixture(scope="module")
