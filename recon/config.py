@@ -48,7 +48,7 @@ class DataConfig:
 class TrainConfig:
     coarse_iterations: int = _field(1000, minimum=0)
     fine_iterations: int = _field(1000, minimum=0)
-    fine_pixels: int = _field(0, minimum=0)
+    fine_pixels: int = _field(196608, minimum=0)
     batch: int = _field(8, minimum=1)
     resolution: int | None = _field(None, minimum=8, maximum=16384)
     samples: int = _field(1, choices=(1, 4))

@@ -170,14 +170,10 @@ def run_stage(
     """
     device = setup.views.images.device
     order = ViewOrder(len(setup.views), setup.batch, f"{setup.seed} {stage.name}", device)
-    if start < stage.iterations and stage.pixels and _can_choose_pixels(setup):
-        inputs = _pixel_inputs(stage, setup, order.views(start))
-        covered = int((inputs.visibility.face_map >= 0).sum())  # waits for the device, once
-        # Without a graph to gain from, fewer pixels than are asked for are better rendered whole.
-        if device.type == "cuda" or covered > stage.pixels:
-            count = RUN * max(min(stage.pixels, covered) // RUN, 1)
-            _run_on_pixels(stage, setup, order, on_step, start, inputs, count)
-            return
+    count = _pixels_per_step(stage, setup) if start < stage.iterations else 0
+    if count > 0:
+        _run_on_pixels(stage, setup, order, on_step, start, count)
+        return
     losses = StepLosses(stage, setup)
     for iteration in range(start, stage.iterations):
         on_step(_step(stage, losses, order.views(iteration), iteration))
@@ -195,13 +191,21 @@ def _step(stage: Stage, step_losses: StepLosses, views: Tensor, iteration: int) 
     return StepResult(iteration, step_losses.of_the_batch(losses), covered, lambda: (rendered, reference))
 
 
-def _can_choose_pixels(setup: TrainingSetup) -> bool:
-    """Whether steps on some pixels are possible: one process, one sample per pixel, a known light."""
-    return setup.workers.count == 1 and setup.samples == 1 and not setup.light.is_trainable
+def _pixels_per_step(stage: Stage, setup: TrainingSetup) -> int:
+    """How many covered pixels a step takes, a multiple of `RUN`; 0 for all, however many there are.
 
-
-def _pixel_inputs(stage: Stage, setup: TrainingSetup, views: Tensor) -> PixelInputs:
-    return PixelInputs(views, setup.views.images[views], setup.see(stage.scene, views))
+    Steps on a fixed number need one process, one sample per pixel and a known light. It is no larger than a
+    batch of the views that show most of the object asks for. By the references only, so that a resumed run
+    takes as many as before.
+    """
+    if not stage.pixels or setup.workers.count > 1 or setup.samples > 1 or setup.light.is_trainable:
+        return 0
+    by_view = (setup.views.images[..., 3] > 0).flatten(1).sum(1)
+    covered = int(by_view.topk(min(setup.batch, len(by_view))).values.sum())  # waits for the device, once
+    # Where no graph is captured nothing is gained by a fixed number, but by fewer.
+    if setup.views.images.device.type != "cuda" and covered <= stage.pixels:
+        return 0
+    return RUN * (min(stage.pixels, covered) // RUN)
 
 
 def _run_on_pixels(
@@ -210,10 +214,11 @@ def _run_on_pixels(
     order: ViewOrder,
     on_step: Callable[[StepResult], None],
     start: int,
-    inputs: PixelInputs,
     count: int,
 ) -> None:
     scene = stage.scene
+    first = order.views(start)
+    inputs = PixelInputs(first, setup.views.images[first], setup.see(scene, first))
 
     def step() -> dict[str, Tensor]:
         rendered = setup.render_pixels(scene, inputs.views, inputs.visibility, count)

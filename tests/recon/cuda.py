@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import warp as wp
 from torch import Tensor
 
 from recon.backend import obstacle
@@ -17,6 +18,9 @@ def _needs(package: str) -> pytest.MarkDecorator:
 
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+needs_cpu_kernels = pytest.mark.skipif(
+    not wp.is_cpu_available(), reason="this build of Warp compiles nothing for the CPU"
+)
 needs_nvdiffrast = _needs("nvdiffrast")
 needs_tinycudann = _needs("tinycudann")
 needs_two_gpus = pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")

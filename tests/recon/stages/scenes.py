@@ -14,7 +14,7 @@ from recon.losses import BRANCH_LOSSES
 from recon.material.channels import ChannelSettings
 from recon.material.field import EncoderSettings, JointField, MaterialField, SplitField
 from recon.material.texture_maps import TextureMaps, initial_maps
-from recon.objectives import SplitObjective
+from recon.objectives import Objective, SplitObjective
 from recon.render.loss_routes import LossRoutes
 from recon.render.render_views import render_views
 from recon.render.warp_backend import WarpRasterizer
@@ -72,27 +72,34 @@ def field(model: str = "split") -> MaterialField:
     return SplitField(bounds, encoder, encoder, ChannelSettings(), generator=generator)
 
 
-def views(count: int = 5) -> Views:
+def views(count: int = 5, device: torch.device | str = "cpu") -> Views:
     """Pictures of a sphere with striped paint."""
-    maps = texture_maps()
+    maps = texture_maps().to(device)
     with torch.no_grad():
-        maps.map_a[:, ::4, :3] = torch.tensor([0.9, 0.2, 0.1])
+        maps.map_a[:, ::4, :3] = torch.tensor([0.9, 0.2, 0.1], device=device)
         maps.map_b[::4, :, 0] = 0.7
-        scene = FineScene(sphere_mesh(), maps, movable=False)
-        cameras = orbit_cameras(count, 24, 20)
-        shown = render_views(scene, known_light().prefilter(), fg_table(), cameras, RASTERIZER, routes=None)
+        scene = FineScene(sphere_mesh(device), maps, movable=False)
+        cameras = orbit_cameras(count, 24, 20).to(device)
+        light, fg = known_light().to(device).prefilter(), fg_table(device=device)
+        shown = render_views(scene, light, fg, cameras, WarpRasterizer(device), routes=None)
     images = torch.cat([shown.image_a, shown.alpha[..., None]], dim=-1)
     return Views(cameras, images, tuple(f"view{i}" for i in range(count)))
 
 
-def setup(light: EnvironmentLight | None = None, *, batch: int = 2, seed: int = 0) -> TrainingSetup:
-    objective = SplitObjective(BRANCH_LOSSES["a"], BRANCH_LOSSES["b"], LossRoutes())
+def setup(
+    light: EnvironmentLight | None = None,
+    *,
+    batch: int = 2,
+    seed: int = 0,
+    objective: Objective | None = None,
+    device: torch.device | str = "cpu",
+) -> TrainingSetup:
     return TrainingSetup(
-        views(),
-        light or known_light(),
-        fg_table(),
-        RASTERIZER,
-        objective,
+        views(device=device),
+        (light or known_light()).to(device),
+        fg_table(device=device),
+        RASTERIZER if torch.device(device).type == "cpu" else WarpRasterizer(device),
+        objective or SplitObjective(BRANCH_LOSSES["a"], BRANCH_LOSSES["b"], LossRoutes()),
         batch=batch,
         samples=1,
         seed=seed,
