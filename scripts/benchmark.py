@@ -5,7 +5,8 @@
 
 Every row of the first table is the median of many steps after a warm-up, of one configuration; the axes vary
 one setting at a time around the config's own. The second table is whole runs by `python -m recon.train`, each
-in its own process, from the dataset on disk to the files on disk. Everything goes into the JSON as well.
+in its own process, from the dataset on disk to the files on disk; "other" is what is none of its parts:
+Python's start and imports above all. Everything goes into the JSON as well.
 """
 
 from __future__ import annotations
@@ -212,6 +213,7 @@ def measure_run(options: argparse.Namespace, backend: str, model: str) -> dict[s
     return {
         "wall_seconds": seconds,
         "parts_seconds": parts,
+        "other_seconds": seconds - sum(parts.values()),
         "ms_per_iteration": {
             name: 1000.0 * record["stages"][name]["seconds_per_iteration"]
             for name in ("coarse", "fine")
@@ -231,8 +233,8 @@ _STEP_HEADER = (
     "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"
 )
 _RUN_HEADER = (
-    "\n| backend | model | wall, s | " + " | ".join(RUN_STAGES) + " | peak, GiB |\n"
-    "| --- | --- | --- |" + " --- |" * len(RUN_STAGES) + " --- |"
+    "\n| backend | model | wall, s | " + " | ".join(RUN_STAGES) + " | other | peak, GiB |\n"
+    "| --- | --- | --- |" + " --- |" * len(RUN_STAGES) + " --- | --- |"
 )
 
 
@@ -252,6 +254,7 @@ def step_line(row: dict[str, Any]) -> str:
 
 def run_line(row: dict[str, Any]) -> str:
     parts = [f"{row['parts_seconds'].get(name, 0.0):.1f}" for name in RUN_STAGES]
+    parts.append(f"{row['other_seconds']:.1f}")
     cells = [row["backend"], row["model"], f"{row['wall_seconds']:.1f}", *parts]
     return "| " + " | ".join([*cells, gibibytes(row["peak_memory"])]) + " |"
 

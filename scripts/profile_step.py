@@ -5,16 +5,21 @@
 Parts are functions that this script wraps from outside, so a run that is not profiled pays nothing. A
 backward operation belongs to the part whose forward operation it differentiates. On CUDA times are those of
 the GPU's kernels, and "waiting" is when it had none to run; on the CPU they are the operations' own times.
+
+A step that training captures as a CUDA graph is launched here kernel by kernel, since a replayed graph does
+not tell its parts apart; what the captured one takes stands in a line of its own.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +28,16 @@ import torch
 from torch.autograd import DeviceType
 from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile, record_function
-from training_steps import Problem, Problems
+from training_steps import Problem, Problems, milliseconds_per_step
 
+import recon.render.render_pixels as render_pixels
 import recon.render.render_views as render_views
 from recon.backend import BACKENDS, DEVICES, choose_backend, choose_device
 from recon.config import Config, load_config
 from recon.material.texture_maps import TextureMaps
 from recon.run_record import device_description
 from recon.stages.coarse_scene import CoarseScene
-from recon.stages.run_stage import StepResult, run_stage
+from recon.stages.run_stage import StepResult, pixels_per_step, run_stage
 from recon.warp_runtime import compile_kernels
 from usd_tools.console import setup_logging
 from usd_tools.errors import run_command
@@ -101,15 +107,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     problems = Problems(options.data, device)
     tables = {}
     for stage in options.stage:
-        problem = getattr(problems, stage)(config, backend, options.warm_up + options.steps)
+        make = partial(getattr(problems, stage), config, backend, options.warm_up + options.steps)
+        captured = captured_milliseconds(make(), options.warm_up, device)
         lookups = lookups_per_pixel(config, stage)
-        tables[stage] = profile_problem(problem, lookups, options.warm_up, options.steps, device)
+        table = profile_problem(make(), lookups, options.warm_up, options.steps, device)
+        tables[stage] = table | {"captured_step_ms": captured}
         print(f"\n{stage}, {config.material.model}, {backend.name}, {device_description(device)}")
         print(table_text(tables[stage]), flush=True)
     if options.out is not None:
         content = {"device": device_description(device), "backend": backend.name, "stages": tables}
         with atomic_file(options.out) as temporary:
             temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def captured_milliseconds(problem: Problem, warm_up: int, device: torch.device) -> float | None:
+    """The median step where training captures it, in milliseconds; None where it does not."""
+    if device.type != "cuda" or pixels_per_step(problem.stage, problem.setup) == 0:
+        return None
+    return statistics.median(milliseconds_per_step(problem, warm_up, device))
 
 
 def profile_problem(
@@ -168,8 +183,11 @@ def with_named_parts(problem: Problem) -> Problem:
     """`problem` with its parts' functions wrapped into ranges that the profiler sees."""
     setup, stage, scene = problem.setup, problem.stage, problem.scene
     rasterizer = setup.rasterizer
-    for name in ("rasterize", "interpolate", "uv_footprint", "antialias"):
+    for name in ("rasterize", "visible", "interpolate", "uv_footprint", "antialias"):
         wrap(rasterizer, name, RASTER)
+    for name in ("raster_of", "interpolate", "antialias"):
+        wrap(setup.of_pixels, name, RASTER)
+    wrap(render_pixels, "choose_pixels", RASTER)
     wrap(scene, "mesh", SURFACE)
     if isinstance(scene, CoarseScene):
         wrap(scene.field, "sample", MATERIAL)
@@ -179,10 +197,12 @@ def with_named_parts(problem: Problem) -> Problem:
         if scene.occlusion is not None:
             wrap(setup, "trace_occlusion", OCCLUSION)
             wrap(scene.occlusion, "forward", OCCLUSION)
-    wrap(render_views, "fused_shade", "shading")
+            wrap(scene.occlusion, "follow", OCCLUSION)
+    for module in (render_views, render_pixels):
+        wrap(module, "fused_shade", "shading")
     wrap(setup, "prefiltered_light", "light")
-    wrap(stage.optimizers, "step", "optimizer")
-    wrap(stage.optimizers, "zero_grad", "optimizer")
+    for name in ("step", "set_rates", "step_at_set_rates", "zero_grad"):
+        wrap(stage.optimizers, name, "optimizer")
     setup.objective = _Named(setup.objective, "losses")  # type: ignore[assignment]
     return replace(
         problem,
@@ -190,15 +210,17 @@ def with_named_parts(problem: Problem) -> Problem:
             stage,
             regularize=named(stage.regularize, "regularizers"),
             after_step=named(stage.after_step, "optimizer"),
+            captured=False,
         ),
     )
 
 
 class _Named:
-    """An objective whose call is a named range."""
+    """An objective whose calls are named ranges."""
 
     def __init__(self, objective: Any, part: str) -> None:
         self.routes = objective.routes
+        self.of_pixels = named(objective.of_pixels, part)
         self._call = named(objective, part)
 
     def __call__(self, *arguments: Any) -> Any:
@@ -326,7 +348,10 @@ def table_text(table: dict[str, Any]) -> str:
             f"{total / step:.0%} | {floor} |"
         )
     lines.append(f"| waiting | | | {table['waiting_ms']:.2f} | {table['waiting_ms'] / step:.0%} | |")
-    lines.append(f"| step | | | {step:.2f} | 100% | |")
+    captured = table["captured_step_ms"]
+    lines.append(f"| step{'' if captured is None else ', one by one'} | | | {step:.2f} | 100% | |")
+    if captured is not None:
+        lines.append(f"| step, captured as a CUDA graph | | | {captured:.2f} | | |")
     return "\n".join(lines)
 
 

@@ -33,7 +33,8 @@ class Stage:
     regularize: (rendered, iteration) -> weighted scalar terms by name; the iteration is a tensor where a step
     is captured. before_step: called with the iteration that follows. after_step: called after every step, to
     put parameters back into their range. pixels: covered pixels that a step shades and compares, drawn anew
-    each time; 0 for all. Several processes, several samples per pixel and learnt light take all.
+    each time; 0 for all. Several processes, several samples per pixel and learnt light take all. captured:
+    whether such steps are recorded as a CUDA graph, on a GPU.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Stage:
     after_step: Callable[[], None]
     before_step: Callable[[int], None] = lambda iteration: None
     pixels: int = 0
+    captured: bool = True
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ class TrainingSetup:
         self.samples = samples
         self.seed = seed
         self.workers = workers or Workers()
-        self._of_pixels = shared_rasterizer(rasterizer, views.images.device)
+        self.of_pixels = shared_rasterizer(rasterizer, views.images.device)
 
     def prefiltered_light(self) -> PrefilteredLight:
         """The light to shade with; made once where it is known, anew with its gradient where it is learnt."""
@@ -134,7 +136,7 @@ class TrainingSetup:
             self.views.cameras[views],
             seen,
             count,
-            self._of_pixels,
+            self.of_pixels,
             routes=self.objective.routes,
             light_rotation=None if rotation is None else rotation[views],
         )
@@ -170,7 +172,7 @@ def run_stage(
     """
     device = setup.views.images.device
     order = ViewOrder(len(setup.views), setup.batch, f"{setup.seed} {stage.name}", device)
-    count = _pixels_per_step(stage, setup) if start < stage.iterations else 0
+    count = pixels_per_step(stage, setup) if start < stage.iterations else 0
     if count > 0:
         _run_on_pixels(stage, setup, order, on_step, start, count)
         return
@@ -191,7 +193,7 @@ def _step(stage: Stage, step_losses: StepLosses, views: Tensor, iteration: int) 
     return StepResult(iteration, step_losses.of_the_batch(losses), covered, lambda: (rendered, reference))
 
 
-def _pixels_per_step(stage: Stage, setup: TrainingSetup) -> int:
+def pixels_per_step(stage: Stage, setup: TrainingSetup) -> int:
     """How many covered pixels a step takes, a multiple of `RUN`; 0 for all, however many there are.
 
     Steps on a fixed number need one process, one sample per pixel and a known light. It is no larger than a
@@ -231,13 +233,13 @@ def _run_on_pixels(
             stage.after_step()
         return {name: loss.detach() for name, loss in losses.items()}
 
-    captured = CapturedStep(step, setup.views.images.device)
+    take = CapturedStep(step, setup.views.images.device) if stage.captured else step
     for iteration in range(start, stage.iterations):
         stage.before_step(iteration)
         views = order.views(iteration)
         inputs.write(views, iteration, setup.views.images[views], setup.see(scene, views))
         stage.optimizers.set_rates(iteration)
-        losses = captured()
+        losses = take()
         on_step(StepResult(iteration, losses, float(count), partial(_shown, scene, setup, views)))
 
 

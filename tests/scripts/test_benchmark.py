@@ -42,7 +42,9 @@ def test_benchmark_measures_steps_and_whole_runs(dataset, tmp_path, monkeypatch,
             assert row[stage]["triangles"] > 0 and row[stage]["peak_memory"] is None
     (run,) = report["runs"]
     assert set(run["parts_seconds"]) == set(benchmark.RUN_STAGES)
-    assert 0 < sum(run["parts_seconds"].values()) < run["wall_seconds"]
+    parts = sum(run["parts_seconds"].values())
+    assert 0 < parts < run["wall_seconds"]
+    assert run["other_seconds"] == pytest.approx(run["wall_seconds"] - parts)
     assert set(run["ms_per_iteration"]) == {"coarse", "fine"}
     printed = capsys.readouterr().out
     assert printed.count("| warp | split |") == 4
@@ -71,10 +73,12 @@ def test_benchmark_says_which_run_failed(dataset, tmp_path):
     assert done.returncode == 2 and "expected 1 or more" in done.stderr
 
 
-def test_profile_finds_every_part_forward_and_backward(dataset, tmp_path, capsys):
+@pytest.mark.parametrize("pixels", [0, 128])
+def test_profile_finds_every_part_forward_and_backward(pixels, dataset, tmp_path, capsys):
     out = tmp_path / "profile.json"
     few = ["--warm-up", "2", "--steps", "2", "--out", str(out)]
-    profile_step.main(["--data", str(dataset), "--device", "cpu", *few, "--set", *SETTINGS])
+    settings = [*SETTINGS, f"train.fine_pixels={pixels}"]
+    profile_step.main(["--data", str(dataset), "--device", "cpu", *few, "--set", *settings])
     stages = json.loads(out.read_text(encoding="utf-8"))["stages"]
     assert set(stages) == {"coarse", "fine"}
     for table in stages.values():
@@ -89,7 +93,16 @@ def test_profile_finds_every_part_forward_and_backward(dataset, tmp_path, capsys
         assert 0.3 * table["step_ms"] < total <= 1.05 * table["step_ms"]
         rest = rows["rest"]["forward_ms"] + rows["rest"]["backward_ms"]
         assert rest < 0.5 * total
+        assert table["captured_step_ms"] is None  # nothing is captured on a CPU
     assert "| rasterize, interpolate, antialias |" in capsys.readouterr().out
+
+
+def test_profile_tells_captured_steps_from_those_launched_one_by_one():
+    table = {"parts": [], "waiting_ms": 1.0, "step_ms": 8.0, "captured_step_ms": None}
+    assert profile_step.table_text(table).endswith("| step | | | 8.00 | 100% | |")
+    *_, single, captured = profile_step.table_text(table | {"captured_step_ms": 2.5}).splitlines()
+    assert single == "| step, one by one | | | 8.00 | 100% | |"
+    assert captured == "| step, captured as a CUDA graph | | | 2.50 | | |"
 
 
 def event(name: str, start: float, end: float, **more: object) -> FunctionEvent:

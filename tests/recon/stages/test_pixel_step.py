@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -9,7 +11,6 @@ from recon.config import load_config
 from recon.losses import BRANCH_LOSSES
 from recon.objectives import JointObjective
 from recon.render.pixel_choice import RUN
-from recon.stages import run_stage as loop
 from recon.stages.fine import FineSettings, fine_stage
 from recon.stages.fine_scene import FineScene
 from recon.stages.run_stage import StepResult, run_stage
@@ -23,7 +24,12 @@ DEVICES = pytest.mark.parametrize(
 
 
 def learn(
-    pixels: int, iterations: int = 40, light=None, device: torch.device = CPU, model: str = "split"
+    pixels: int,
+    iterations: int = 40,
+    light=None,
+    device: torch.device = CPU,
+    model: str = "split",
+    captured: bool = True,
 ) -> tuple[list[StepResult], FineScene]:
     torch.manual_seed(0)
     objective = JointObjective(BRANCH_LOSSES["joint"]) if model == "joint" else None
@@ -32,7 +38,8 @@ def learn(
     joint = model == "joint"
     settings = FineSettings(iterations, RATES, joint, 50.0, 0.0, SMOOTHNESS, NO_PRIORS, 0.0, pixels)
     results: list[StepResult] = []
-    run_stage(fine_stage(scene, problem, settings), problem, results.append)
+    stage = replace(fine_stage(scene, problem, settings), captured=captured)
+    run_stage(stage, problem, results.append)
     return results, scene
 
 
@@ -89,10 +96,9 @@ def test_a_graph_takes_no_more_pixels_than_are_covered():
 
 @needs_cuda
 @pytest.mark.parametrize("model", ["split", "joint"])
-def test_captured_steps_are_those_launched_one_by_one(model, monkeypatch):
+def test_captured_steps_are_those_launched_one_by_one(model):
     captured, _ = learn(400, device=CUDA, model=model)
-    monkeypatch.setattr(loop, "CapturedStep", lambda step, device: step)
-    single, _ = learn(400, device=CUDA, model=model)
+    single, _ = learn(400, device=CUDA, model=model, captured=False)
     for name in single[-1].losses:
         one, other = (
             torch.stack([result.losses[name] for result in results[10:]]).mean()
