@@ -106,6 +106,7 @@ class BranchConfig:
 @dataclass(frozen=True)
 class MaterialConfig:
     model: str = _field("split", choices=("split", "joint"))
+    search: bool = True
     hash_levels: int = _field(16, minimum=1, maximum=32)
     hash_features: int = _field(2, choices=(1, 2, 4, 8))
     hash_table_log2: int = _field(19, minimum=4, maximum=24)

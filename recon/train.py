@@ -53,6 +53,7 @@ from recon.stages.coarse import coarse_stage
 from recon.stages.coarse_scene import CoarseScene
 from recon.stages.fine import fine_stage
 from recon.stages.fine_scene import FineScene
+from recon.stages.material_search import search_material, teach
 from recon.stages.reporter import StageReporter
 from recon.stages.run_stage import Stage, TrainingSetup, run_stage
 from recon.validation import validate
@@ -117,6 +118,8 @@ class Training:
             scene = self._known_mesh_scene(setup)
         else:
             scene = self._unwrap_and_bake(self._learn_coarse(setup, found), setup)
+        if found is None or found.stage != "fine":
+            self._search_material(scene, setup)
         self._learn_fine(scene, setup, found if found is not None and found.stage == "fine" else None)
 
         with self.record.stage("bake"):
@@ -197,6 +200,19 @@ class Training:
         if self._atlas is None:
             self._atlas = AtlasTexels.of(mesh, self.config.textures.resolution)
         return make_texture_maps(self.config, bake_field(scene.material, mesh, self._atlas), self.device)
+
+    def _search_material(self, scene: FineScene, setup: TrainingSetup) -> None:
+        """Starts the fine stage's field from what the pictures say, where the light is known."""
+        field = scene.material
+        wanted = self.config.material.search and self.config.material.model == "split"
+        if not wanted or isinstance(field, TextureMaps) or setup.light.is_trainable:
+            return
+        with self.record.stage("search"):
+            if self.workers.leads:
+                teach(field, search_material(scene, setup), self.config.seed)
+            learnt = dict(field.named_parameters()) if self.workers.leads else None
+            tensors = self.workers.from_first(learnt, self.device)
+            field.load_state_dict(tensors, strict=False)
 
     def _learn_fine(self, scene: FineScene, setup: TrainingSetup, found: Checkpoint | None) -> None:
         stage = fine_stage(scene, setup, fine_settings(self.config, scene))

@@ -40,7 +40,7 @@ AXES = {
     "resolutions": ("train.resolution", (256, 512, 1024)),
     "batches": ("train.batch", (1, 2, 4, 8, 16)),
 }
-RUN_STAGES = ("compile", "load", "start", "coarse", "unwrap", "bake", "fine", "export", "validate")
+RUN_STAGES = ("compile", "load", "start", "coarse", "unwrap", "bake", "search", "fine", "export", "validate")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -161,6 +161,7 @@ def test_whole_loop(source, tmp_path):
         train__coarse_iterations=0,
         train__fine_iterations=0,
         train__validate_views=2,
+        material__search=False,
     )
     before, after = mean_metrics(untrained), mean_metrics(run)
     assert after["psnr"] > before["psnr"] + 2.0

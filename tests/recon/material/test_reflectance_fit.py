@@ -1,0 +1,109 @@
+"""Searching materials by linear fits: what made the colors is found, from all sides and without a start."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from recon.light.cubemap import lookup
+from recon.light.environment import EnvironmentLight
+from recon.light.fg_table import fg_table
+from recon.material.reflectance_fit import ROUGHNESSES, CellMaterials, Observations, fit_reflectance
+from recon.render.shade import shade
+
+# albedo, roughness, metallic
+MATERIALS = {
+    "black gloss": ((0.01, 0.01, 0.01), 0.08, 0.0),
+    "red paint": ((0.6, 0.05, 0.03), 0.48, 0.0),
+    "chalk": ((0.8, 0.8, 0.8), 0.95, 0.0),
+    "gold": ((0.9, 0.6, 0.2), 0.15, 1.0),
+    "dull grey metal": ((0.25, 0.25, 0.25), 0.62, 1.0),
+}
+
+
+@pytest.fixture(scope="module")
+def light():
+    """Dim surroundings with a few lamps, as studios are."""
+    generator = torch.Generator().manual_seed(1)
+    probe = 0.2 * torch.rand(32, 64, 3, generator=generator)
+    for row, column in torch.randint(4, 28, (12, 2), generator=generator).tolist():
+        probe[row : row + 2, 2 * column : 2 * column + 3] = 8.0
+    return EnvironmentLight.known(probe, 32).prefilter()
+
+
+def observed(material, light, place: float = 0.0, count: int = 60, noise: float = 0.0) -> Observations:
+    """One spot with a curved surface, seen from above by `count` pixels."""
+    albedo, roughness, metallic = material
+    generator = torch.Generator().manual_seed(5)
+
+    def random(*shape: int) -> Tensor:
+        return torch.rand(*shape, generator=generator)
+
+    normal = normalize(torch.tensor([0.0, 0.0, 1.0]) + 0.2 * (random(count, 3) - 0.5), dim=1)
+    to_camera = normalize(torch.cat([2.0 * random(count, 2) - 1.0, 0.5 + random(count, 1)], dim=1), dim=1)
+    n_dot_v = (normal * to_camera).sum(dim=1, keepdim=True)
+    variance = 1e-4 * random(count, 1)
+    one = torch.ones(count, 1)
+    color = shade(
+        torch.tensor(albedo).expand(count, 3),
+        normal,
+        roughness * one,
+        metallic * one,
+        one,
+        to_camera,
+        light,
+        fg_table(),
+        variance=variance,
+    )
+    color = color * (1.0 + noise * torch.randn(count, 3, generator=generator))
+    position = torch.tensor([place, 0.0, 0.0]) + 0.01 * random(count, 3)
+    irradiance = lookup((light.diffuse,), normal)
+    return Observations(position, color, irradiance, n_dot_v, 2.0 * n_dot_v * normal - to_camera, variance)
+
+
+def fitted(batches, light) -> CellMaterials:
+    return fit_reflectance(batches, light, fg_table(), 0.1)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.05])
+@pytest.mark.parametrize("name", MATERIALS)
+def test_finds_what_made_the_colors(name, noise, light):
+    albedo, roughness, metallic = MATERIALS[name]
+    found = fitted([observed(MATERIALS[name], light, noise=noise)], light)
+    assert len(found.position) == 1
+    assert found.metallic.item() == metallic
+    assert ROUGHNESSES.index(round(found.roughness.item(), 4)) == pytest.approx(
+        ROUGHNESSES.index(roughness), abs=0 if noise == 0.0 else 1
+    )
+    torch.testing.assert_close(found.albedo[0], torch.tensor(albedo), atol=1e-4 + 0.4 * noise, rtol=0.0)
+
+
+def test_cells_are_told_apart_and_batches_put_together(light):
+    materials = [MATERIALS[name] for name in ("gold", "chalk", "black gloss")]
+    whole = [observed(material, light, place=float(i)) for i, material in enumerate(materials)]
+    halves = [
+        Observations(*(values[half] for values in vars(seen).values()))
+        for seen in whole
+        for half in (slice(0, 30), slice(30, None))
+    ]
+    found = fitted(halves, light)
+    order = found.position[:, 0].argsort()
+    assert found.metallic[order, 0].tolist() == [1.0, 0.0, 0.0]
+    assert found.roughness[order, 0].tolist() == pytest.approx([0.15, 0.95, 0.08])
+    expected = torch.stack([seen.position.mean(dim=0) for seen in whole])
+    torch.testing.assert_close(found.position[order], expected, atol=1e-5, rtol=0.0)
+
+
+def test_a_cell_that_one_pixel_shows_follows_its_neighbors(light):
+    """Any roughness would explain one color."""
+    red = observed(MATERIALS["red paint"], light)
+    single = Observations(*(values[:1] for values in vars(red).values()))
+    single = replace(single, position=single.position + torch.tensor([0.14, 0.0, 0.0]))
+    found = fit_reflectance([red, single], light, fg_table(), 0.1)
+    assert len(found.position) == 2
+    assert found.roughness[:, 0].tolist() == pytest.approx([0.48, 0.48])
+    assert found.metallic[:, 0].tolist() == [0.0, 0.0]
