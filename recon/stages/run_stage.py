@@ -196,11 +196,14 @@ def _step(stage: Stage, step_losses: StepLosses, views: Tensor, iteration: int) 
 def pixels_per_step(stage: Stage, setup: TrainingSetup) -> int:
     """How many covered pixels a step takes, a multiple of `RUN`; 0 for all, however many there are.
 
-    Steps on a fixed number need one process, one sample per pixel and a known light. It is no larger than a
-    batch of the views that show most of the object asks for. By the references only, so that a resumed run
-    takes as many as before.
+    Steps on a fixed number need one process, one sample per pixel, a known light, and references that are
+    all there: those rendered when asked for would have to be rendered once more to be counted. It is no
+    larger than a batch of the views that show most of the object asks for. By the references only, so that a
+    resumed run takes as many as before.
     """
     if not stage.pixels or setup.workers.count > 1 or setup.samples > 1 or setup.light.is_trainable:
+        return 0
+    if not isinstance(setup.views.images, Tensor):
         return 0
     by_view = (setup.views.images[..., 3] > 0).flatten(1).sum(1)
     covered = int(by_view.topk(min(setup.batch, len(by_view))).values.sum())  # waits for the device, once
