@@ -50,13 +50,18 @@ def pixel_solid_angles(height: int, width: int, device: torch.device | str = "cp
 
 def sample_latlong(image: Tensor, directions: Tensor) -> Tensor:
     """(..., C) bilinear lookup of `image` (H, W, C): wraps around in u, is clamped at the poles."""
+    return _sample(image, directions_to_uv(directions))
+
+
+def _sample(image: Tensor, places: Tensor) -> Tensor:
+    """(..., C) bilinear lookup at `places` (..., 2), u and v."""
     width, channels = image.shape[1:]
     around = torch.cat([image[:, -1:], image, image[:, :1]], dim=1).permute(2, 0, 1)[None]
-    uv = directions_to_uv(directions).reshape(1, 1, -1, 2)
+    uv = places.reshape(1, 1, -1, 2)
     # From -1 to 1 between the outer edges, as grid_sample counts: the two columns more are outside of u.
     grid = torch.stack([(2 * uv[..., 0] - 1) * (width / (width + 2)), 2 * uv[..., 1] - 1], dim=-1)
     found = torch.nn.functional.grid_sample(around, grid, padding_mode="border", align_corners=False)
-    return found[0, :, 0].T.reshape(*directions.shape[:-1], channels)
+    return found[0, :, 0].T.reshape(*places.shape[:-1], channels)
 
 
 def _face_samples(resolution: int, per_texel: int, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
@@ -87,6 +92,24 @@ def _blur_poles(image: Tensor) -> Tensor:
     return torch.stack(rows)
 
 
+def _area_keeping_uv(directions: Tensor, height: int) -> Tensor:
+    """(..., 3) directions -> (..., 2): where a bilinear lookup gives every row its pixels' solid angle.
+
+    Looked up at its polar angle, a row near a pole counts for more than its pixels. With b the polar angle of
+    the border between two rows, the rows above it share the solid angle 2 pi (1 - cos(b)), but their bilinear
+    weights, blurred by a row's height h, integrate to 2 pi (1 - s cos(b)) with s = sin(h / 2) / (h / 2): the
+    first row gets 13 / 12 of its energy. Solid angle is even in y = cos(angle), so looking up at acos(s y)
+    instead integrates to 2 pi (1 - cos(b)) at every border. Next to the poles, places move by part of a row.
+    """
+    half = math.pi / (2 * height)
+    squash = math.sin(half) / half
+    x, y, z = directions.unbind(-1)
+    # The sine belonging to s y, without the cancellation of 1 - (s y)^2.
+    sine = torch.sqrt(x * x + z * z + (1 - squash**2) * y * y)
+    u = 0.5 - torch.atan2(x, z) / (2 * math.pi)
+    return torch.stack([u, torch.atan2(sine, squash * y) / math.pi], dim=-1)
+
+
 def to_cubemap(image: Tensor, resolution: int) -> Tensor:
     """Resamples a lat-long probe (H, W, 3) to a cubemap (6, N, N, 3) of mean radiance per texel.
 
@@ -98,7 +121,8 @@ def to_cubemap(image: Tensor, resolution: int) -> Tensor:
     blocks = []
     for points, solid_angle in _face_samples(resolution, per_texel, image.device):
         shape = (len(points) // per_texel, per_texel, resolution, per_texel, -1)
-        total = (sample_latlong(image, points) * solid_angle[..., None]).view(shape).sum(dim=(1, 3))
+        values = _sample(image, _area_keeping_uv(points, image.shape[0]))
+        total = (values * solid_angle[..., None]).view(shape).sum(dim=(1, 3))
         blocks.append(total / solid_angle.view(shape).sum(dim=(1, 3)))
     return torch.cat(blocks).view(6, resolution, resolution, 3)
 
