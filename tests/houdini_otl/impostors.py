@@ -7,11 +7,12 @@ import sys
 from pathlib import Path
 
 HUSK = """#!{python}
-import sys, time
+import json, os, sys, time
 from pathlib import Path
 arguments = sys.argv[1:]
 with Path({log!r}).open("a") as log:
     log.write("\\t".join(arguments) + "\\n")
+Path({log!r}).with_name("environment.json").write_text(json.dumps(dict(os.environ)))
 if {mode!r} == "hang":
     Path({log!r}).with_name("hangs").touch()
     time.sleep(60)
@@ -65,7 +66,7 @@ report("done", 1, 1)
 
 
 def install_husk(houdini: Path, picture: Path, mode: str = "render") -> Path:
-    """Puts a husk into `houdini`/bin; returns the log of its command lines.
+    """Puts a husk into `houdini`/bin; returns the log of its command lines, with environment.json beside it.
 
     picture: what every frame becomes. mode: `render`, `fail` (writes nothing and exits with 0), or `hang`.
     """

@@ -22,6 +22,7 @@ from texture_recovery.stage_export import check_stage, finish_stage
 from texture_recovery.training_presets import PRESETS, preset_settings
 
 from recon.config import load_config
+from tests.houdini_otl.impostors import install_husk
 from tests.usd_tools.stages import define_sphere, write_scene
 from usd_tools.errors import UserError
 from usd_tools.stage import open_stage
@@ -194,8 +195,37 @@ def test_training_python_is_kept_from_houdinis_libraries() -> None:
     clean = command_environment(houdini)
     assert clean["LD_LIBRARY_PATH"].split(os.pathsep) == ["/opt/hfs21-extra", "/usr/lib"]
     assert "PXR_PLUGINPATH_NAME" not in clean and clean["OCIO"] == "c.ocio"
-    assert jobs.husk_environment(houdini)["LD_LIBRARY_PATH"] == paths
-    assert jobs.husk_environment(houdini)["PXR_PLUGINPATH_NAME"] == "/studio"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the impostors are scripts with a shebang")
+def test_studios_usd_plugins_are_for_husk_alone(tmp_path: Path) -> None:
+    """A resolver that only Houdini can load would keep the training Python's USD from opening the stage."""
+    plugin = {
+        "Name": "StudioResolver",
+        "Type": "library",
+        "LibraryPath": "libStudioResolver.so",
+        "ResourcePath": "",
+        "Root": ".",
+        "Info": {"Types": {"StudioResolver": {"bases": ["ArResolver"]}}},
+    }
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "plugInfo.json").write_text(json.dumps({"Plugins": [plugin]}))
+    wanted = request(tmp_path / "job", resolution=(32, 32), color_space="lin_rec709", test_every=2)
+    scene = write_scene(tmp_path / "scene")
+    wanted.folder.path.mkdir()
+    open_stage(scene.stage).Export(str(wanted.folder.stage))
+    log = install_husk(tmp_path / "hfs", scene.images / "sphere.0001.exr")
+    houdini = {
+        **os.environ,
+        "HFS": str(tmp_path / "hfs"),
+        "PXR_PLUGINPATH_NAME": str(tmp_path / "plugins"),
+        "PYTHONPATH": "/opt/studio/python",
+    }
+    jobs.export_job(wanted, Training(sys.executable, str(ROOT)), houdini).run(lambda line: None, 0.05)
+    assert (wanted.folder.dataset / "dataset.json").is_file()
+    known = json.loads(log.with_name("environment.json").read_text())
+    for name in ("PXR_PLUGINPATH_NAME", "PYTHONPATH"):
+        assert known[name] == houdini[name]
 
 
 def dataset(folder: JobFolder, *, truth: bool) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import fnmatch
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from texture_recovery import environment_relay
 from texture_recovery.background_job import BackgroundJob, Step
 from texture_recovery.export_request import ExportRequest
 from texture_recovery.pipeline_commands import (
@@ -53,7 +55,7 @@ def export_job(request: ExportRequest, training: Training, environment: Mapping[
     steps = [
         Step(
             "rendering",
-            render,
+            husk_command(render),
             husk_environment(environment),
             lambda: f"{_pictures_in_progress(folder.renders)} of {total} pictures",
         ),
@@ -116,13 +118,22 @@ def remove_earlier_pictures(folder: JobFolder) -> None:
         picture.unlink()
 
 
-def husk_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """For the step that starts husk: the husk of this Houdini comes before any other on PATH."""
-    clean = command_environment(environment, husk=True)
-    if clean.get("HFS"):
-        binaries = str(Path(clean["HFS"]) / "bin")
+def husk_command(command: Sequence[str]) -> list[str]:
+    """`command` (Python, -E, script, arguments), for the environment that `husk_environment` makes."""
+    return [*command[:2], environment_relay.__file__, *command[2:]]
+
+
+def husk_environment(houdini: Mapping[str, str]) -> dict[str, str]:
+    """For `husk_command`: the training Python is apart from the environment `houdini`, husk is not.
+
+    The husk of this Houdini comes before any other on PATH.
+    """
+    clean = command_environment(houdini)
+    withheld = {name: value for name, value in houdini.items() if clean.get(name) != value}
+    if houdini.get("HFS"):
+        binaries = str(Path(houdini["HFS"]) / "bin")
         clean["PATH"] = os.pathsep.join(filter(None, [binaries, clean.get("PATH")]))
-    return clean
+    return {**clean, environment_relay.VARIABLE: json.dumps(withheld)}
 
 
 def _training(

@@ -151,16 +151,16 @@ def compare_command(
     return [*training.script("compare_textures"), str(recovered), str(truth), "--out", str(out)]
 
 
-def command_environment(base: Mapping[str, str] | None = None, *, husk: bool = False) -> dict[str, str]:
+def command_environment(base: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment to start a command in: `base` (this process's) without Houdini's Python and libraries.
 
-    husk: the command starts husk, which needs the plug-ins that PXR_PLUGINPATH_NAME names; those are not
-    built against the training Python's USD.
+    PXR_PLUGINPATH_NAME goes, too: what it names is built for Houdini's USD, and keeps any other from opening
+    a file.
     """
     base = os.environ if base is None else base
-    foreign = {"PYTHONHOME", "PYTHONPATH"} | (set() if husk else {"PXR_PLUGINPATH_NAME"})
+    foreign = {"PYTHONHOME", "PYTHONPATH", "PXR_PLUGINPATH_NAME"}
     clean = {name: value for name, value in base.items() if name not in foreign}
-    if not husk and clean.get("HFS"):
+    if clean.get("HFS"):
         for name in _LIBRARY_PATHS & clean.keys():
             clean[name] = _outside(clean[name], clean["HFS"])
     return clean
