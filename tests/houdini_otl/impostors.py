@@ -32,6 +32,9 @@ from pathlib import Path
 arguments = sys.argv[1:]
 with Path({log!r}).open("a") as log:
     log.write("\\t".join(arguments) + "\\n")
+if "-c" in arguments and "cuda" in arguments[-1]:
+    print({gpu!r})
+    sys.exit(0)
 if "recon.train" not in arguments and not any("compare_textures" in word for word in arguments):
     os.execv({python!r}, [{python!r}, *arguments])
 out = Path(arguments[arguments.index("--out") + 1])
@@ -78,15 +81,15 @@ def install_husk(houdini: Path, picture: Path, mode: str = "render") -> Path:
     return log
 
 
-def install_training_python(folder: Path, mode: str = "work") -> tuple[Path, Path]:
+def install_training_python(folder: Path, mode: str = "work", gpu: str = "") -> tuple[Path, Path]:
     """A Python that runs everything but training and comparison for real; its path and its log.
 
     mode: `work` trains until it is interrupted, and to the end when it resumes; `finish` does so at once;
-    `refuse` ends with an error.
+    `refuse` ends with an error. gpu: the graphics card that it tells of.
     """
     log = folder / "python.log"
     python = folder / "python"
-    _write(python, TRAINING_PYTHON.format(python=sys.executable, log=str(log), mode=mode))
+    _write(python, TRAINING_PYTHON.format(python=sys.executable, log=str(log), mode=mode, gpu=gpu))
     return python, log
 
 

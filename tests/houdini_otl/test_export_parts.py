@@ -1,4 +1,4 @@
-"""What an export chooses and writes: object, camera, color space, commands, presets, the finished stage."""
+"""What an export chooses and writes: object, camera, color space, commands, the finished stage."""
 
 from __future__ import annotations
 
@@ -19,9 +19,7 @@ from texture_recovery.render_color_space import known_color_space, render_color_
 from texture_recovery.report import open_report
 from texture_recovery.stage_choices import cameras, most_likely, recoverable_objects
 from texture_recovery.stage_export import check_stage, finish_stage
-from texture_recovery.training_presets import PRESETS, preset_settings
 
-from recon.config import load_config
 from tests.houdini_otl.impostors import install_husk
 from tests.usd_tools.stages import define_sphere, write_scene
 from usd_tools.errors import UserError
@@ -226,39 +224,6 @@ def test_studios_usd_plugins_are_for_husk_alone(tmp_path: Path) -> None:
     known = json.loads(log.with_name("environment.json").read_text())
     for name in ("PXR_PLUGINPATH_NAME", "PYTHONPATH"):
         assert known[name] == houdini[name]
-
-
-def dataset(folder: JobFolder, *, truth: bool) -> None:
-    folder.dataset.mkdir(parents=True)
-    probe = "ground_truth/probe.exr" if truth else None
-    (folder.dataset / "dataset.json").write_text(json.dumps({"light_probe": probe}))
-    if truth:
-        (folder.dataset / "ground_truth").mkdir()
-        (folder.dataset / "ground_truth" / "mesh.obj").touch()
-
-
-@pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.label)
-def test_presets_are_valid_settings(tmp_path: Path, preset: Any) -> None:
-    folder = JobFolder(tmp_path)
-    dataset(folder, truth=True)
-    values = preset_settings(preset, folder)
-    config = load_config(ROOT / "recon" / "configs" / preset.config if preset.config else None, values)
-    mesh = str(folder.dataset / "ground_truth" / "mesh.obj")
-    assert config.geometry.mesh == (mesh if preset.keep_mesh else None)
-    assert config.light.mode == "known"
-
-
-def test_presets_without_true_textures(tmp_path: Path) -> None:
-    folder = JobFolder(tmp_path)
-    dataset(folder, truth=False)
-    assert preset_settings(PRESETS[0], folder) == ["light.mode=learnt"]
-    with pytest.raises(UserError, match="without true textures; choose a new mesh"):
-        preset_settings(PRESETS[1], folder)
-    with pytest.raises(UserError, match="click Export Dataset first"):
-        preset_settings(PRESETS[0], JobFolder(tmp_path / "other"))
-    (folder.dataset / "dataset.json").write_text("{}")
-    with pytest.raises(UserError, match="export the dataset again"):
-        preset_settings(PRESETS[0], folder)
 
 
 def test_runs_are_put_aside_under_free_names(tmp_path: Path) -> None:

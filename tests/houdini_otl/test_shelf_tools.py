@@ -21,7 +21,7 @@ from texture_recovery.job_monitor import JobMonitor
 from texture_recovery.recovered_node import NODE_TYPE
 from texture_recovery.shelf_tools import ANEW, KEEP, NEW_TURNTABLE, RESUME, WITHOUT_TRUTH
 from texture_recovery.stage_source import selected_stage
-from texture_recovery.training_presets import PRESETS
+from texture_recovery.training_presets import LIGHT, MORE, PRESETS
 
 from tests.houdini_otl.impostors import install_husk, install_training_python
 from tests.usd_tools.stages import Scene, define_material, define_sphere, write_scene
@@ -305,7 +305,7 @@ def test_train_stop_resume_import_compare(
     artist: Any, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = dataset.parent
-    artist.answers = ["OK", PRESETS[1].label]
+    artist.answers = ["OK", PRESETS[1].label, {MORE: "seed=3"}]
     shelf_tools.train()
     wait(artist, lambda: "Train: training, coarse stage, 3 of 10" in artist.status)
     artist.answers = ["Keep Running"]
@@ -317,7 +317,7 @@ def test_train_stop_resume_import_compare(
     assert artist.status[-1] == "Train: stopped"
     command = (tmp_path / "training" / "python.log").read_text().splitlines()[-1].split("\t")
     assert command[command.index("--config") + 1] == str(ROOT / "recon" / "configs" / "cpu.yaml")
-    assert command[-2:] == ["--set", f"geometry.mesh={dataset / 'ground_truth' / 'mesh.obj'}"]
+    assert command[-3:] == ["--set", f"geometry.mesh={dataset / 'ground_truth' / 'mesh.obj'}", "seed=3"]
 
     artist.answers = ["OK", RESUME]
     shelf_tools.train()
@@ -387,7 +387,7 @@ def test_finished_run_is_put_aside_before_training_anew(artist: Any, dataset: Pa
     artist.answers = ["OK", KEEP]
     shelf_tools.train()
     assert not artist.callbacks and not run.with_name("run_1").exists()
-    artist.answers = ["OK", ANEW, PRESETS[0].label]
+    artist.answers = ["OK", ANEW, PRESETS[0].label, {}]
     shelf_tools.train()
     assert json.loads((run.with_name("run_1") / "status.json").read_text()) == status
     artist.answers = ["Stop"]
@@ -408,13 +408,35 @@ def test_run_of_another_session_is_not_trained_twice(artist: Any, dataset: Path)
 
 def test_training_that_fails_is_told_with_the_log(artist: Any, dataset: Path, tmp_path: Path) -> None:
     install_training_python(tmp_path / "training", mode="refuse")
-    artist.answers = ["OK", PRESETS[0].label]
+    artist.answers = ["OK", PRESETS[0].label, {}]
     shelf_tools.train()
     wait(artist)
     assert artist.messages[-1] == (
         "Train failed while training: --set train.btach: no such key; did you mean train.batch? "
         f"(log: {dataset.parent / 'train.log'})"
     )
+
+
+def test_offered_settings_fit_the_machine(artist: Any, dataset: Path, tmp_path: Path) -> None:
+    for gpu, words, label in (
+        ("", "No NVIDIA GPU was found", "Small"),
+        ("NVIDIA H200", "This machine has NVIDIA H200", "Full size"),
+    ):
+        install_training_python(tmp_path / "training", gpu=gpu)
+        artist.answers = ["OK", "default", None]
+        shelf_tools.train()
+        question, form = artist.messages[-2:]
+        assert words in question and form.startswith(label)
+    assert not artist.callbacks
+
+
+def test_mistaken_settings_leave_the_earlier_run_alone(artist: Any, dataset: Path) -> None:
+    run = dataset.parent / "run"
+    run.mkdir()
+    artist.answers = ["OK", PRESETS[0].label, {LIGHT: "bright"}]
+    shelf_tools.train()
+    assert artist.messages[-1] == f"{LIGHT} bright: expected known, learnt"
+    assert run.is_dir() and not artist.callbacks
 
 
 def test_train_without_a_dataset(artist: Any, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from texture_recovery.pipeline_commands import Training
 from texture_recovery.settings import FILE_NAME, Settings, load_settings, save_settings
-from texture_recovery.training_python import check_training, find_training, own_python
+from texture_recovery.training_python import check_training, find_training, graphics_card, own_python
 
 from tests.houdini_otl.impostors import install_training_python
 from usd_tools.errors import UserError
@@ -79,6 +79,19 @@ def test_python_that_cannot_train(tmp_path: Path) -> None:
         check_training(Training(str(script), str(tmp_path)), os.environ)
     python, _ = install_training_python(tmp_path / "training")
     check_training(Training(str(python), str(tmp_path)), os.environ)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the impostors are scripts with a shebang")
+def test_graphics_card_is_what_torch_tells(tmp_path: Path) -> None:
+    import torch
+
+    own = graphics_card(Training(sys.executable, str(tmp_path)), os.environ)
+    assert own == (torch.cuda.get_device_name(0) if torch.cuda.is_available() else "")
+    python, _ = install_training_python(tmp_path / "training", gpu="NVIDIA H200")
+    assert graphics_card(Training(str(python), str(tmp_path)), os.environ) == "NVIDIA H200"
+    python.write_text(f"#!{sys.executable}\nprint('half a driver')\nraise SystemExit(1)\n")
+    assert graphics_card(Training(str(python), str(tmp_path)), os.environ) == ""
+    assert graphics_card(Training(str(tmp_path / "none"), str(tmp_path)), os.environ) == ""
 
 
 def test_settings_survive(tmp_path: Path) -> None:

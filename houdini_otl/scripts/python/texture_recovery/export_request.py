@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from texture_recovery.form_fields import one_of, positive_integer
 from texture_recovery.pipeline_commands import JobFolder
 from texture_recovery.turntable import Turntable
 from usd_tools.camera_views import CAMERA_TOKEN
@@ -115,17 +116,15 @@ def request_from_fields(
         raise UserError(
             f"{FOLDER} {fields[FOLDER]}: expected a full path, such as $HIP/texture_recovery/teapot"
         )
-    if fields[COLOR_SPACE] not in COLOR_SPACES:
-        raise UserError(f"{COLOR_SPACE} {fields[COLOR_SPACE]}: expected {', '.join(COLOR_SPACES)}")
     request = ExportRequest(
         JobFolder(folder),
         object_path,
         cameras,
         fields[FRAMES],
         parse_resolution(fields[RESOLUTION]),
-        _positive(fields, SAMPLES),
-        _positive(fields, TEST_EVERY),
-        fields[COLOR_SPACE],
+        positive_integer(fields, SAMPLES),
+        positive_integer(fields, TEST_EVERY),
+        one_of(fields, COLOR_SPACE, COLOR_SPACES),
     )
     if request.test_every < 2:
         raise UserError(f"{TEST_EVERY} 1: would leave none to train on; expected 2 or more")
@@ -143,10 +142,3 @@ def _whole(frames: Sequence[float]) -> list[int]:
     if odd:
         raise UserError(f"Frames: {odd[0]:g} is not a whole number from 0 on; pictures are named by frame")
     return [int(frame) for frame in frames]
-
-
-def _positive(fields: Mapping[str, str], label: str) -> int:
-    text = fields[label]
-    if not text.isdecimal() or int(text) == 0:
-        raise UserError(f"{label} {text}: expected a whole number above 0")
-    return int(text)

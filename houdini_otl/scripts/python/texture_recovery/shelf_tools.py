@@ -20,7 +20,14 @@ from texture_recovery.run_status import read_run_status
 from texture_recovery.stage_choices import cameras, most_likely, recoverable_objects
 from texture_recovery.stage_export import check_stage, finish_stage
 from texture_recovery.stage_source import StageSource, selected_stage, write_stage
-from texture_recovery.training_presets import PRESETS, knows_light, preset_settings
+from texture_recovery.training_presets import (
+    PRESETS,
+    knows_light,
+    likely_preset,
+    settings_from_fields,
+    training_fields,
+)
+from texture_recovery.training_python import graphics_card
 from usd_tools.camera_selection import camera_samples, find_cameras
 from usd_tools.errors import UserError
 from usd_tools.import_materials import light_was_learnt
@@ -196,9 +203,13 @@ def _wants_new_run(folder: JobFolder) -> bool:
 
 
 def _new_run(folder: JobFolder, training: Training) -> BackgroundJob:
+    gpu = graphics_card(training, session.environment())
+    machine = f"This machine has {gpu}" if gpu else "No NVIDIA GPU was found that training could use"
     labels = [preset.label for preset in PRESETS]
-    preset = PRESETS[dialogs.choose("What to train", labels, jobs.TRAIN)]
-    values = preset_settings(preset, folder)
+    chosen = dialogs.choose(f"What to train. {machine}.", labels, jobs.TRAIN, likely_preset(gpu))
+    preset = PRESETS[chosen]
+    fields = training_fields(preset, light_is_known=knows_light(folder.dataset))
+    values = settings_from_fields(dialogs.fill_in(preset.label, fields, jobs.TRAIN), preset, folder)
     if folder.run.exists():
         jobs.put_run_aside(folder)
     return jobs.train_job(folder, training, session.environment(), config=preset.config, settings=values)

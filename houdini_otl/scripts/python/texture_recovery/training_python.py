@@ -62,15 +62,7 @@ def check_training(training: Training, environment: Mapping[str, str]) -> None:
     look = f"import importlib.util as u; print(*[n for n in {_NEEDED!r} if u.find_spec(n) is None])"
     remedy = "choose another one or set it up by scripts/bootstrap.py"
     try:
-        result = subprocess.run(
-            [training.python, "-E", "-c", look],
-            cwd=training.root,
-            env=command_environment(environment),
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_SECONDS,
-        )
+        result = _ask(training, look, environment)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise UserError(
             f"{training.python}: the training Python does not start ({error}); {remedy}"
@@ -80,3 +72,26 @@ def check_training(training: Training, environment: Mapping[str, str]) -> None:
         raise UserError(f"{training.python}: the training Python does not work ({told}); {remedy}")
     if missing := result.stdout.split():
         raise UserError(f"{training.python}: the training Python lacks {', '.join(missing)}; {remedy}")
+
+
+def graphics_card(training: Training, environment: Mapping[str, str]) -> str:
+    """Name of the NVIDIA GPU that the training Python can use, "" if none; takes a second or two."""
+    look = "import torch as t; print(t.cuda.get_device_name(0) if t.cuda.is_available() else '')"
+    try:
+        result = _ask(training, look, environment)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return "" if result.returncode else (result.stdout.strip().splitlines() or [""])[-1]
+
+
+def _ask(training: Training, code: str, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Runs `code` in the training Python."""
+    return subprocess.run(
+        [training.python, "-E", "-c", code],
+        cwd=training.root,
+        env=command_environment(environment),
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=_SECONDS,
+    )
