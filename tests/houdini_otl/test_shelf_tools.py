@@ -22,6 +22,7 @@ from texture_recovery.recovered_node import NODE_TYPE
 from texture_recovery.shelf_tools import ANEW, KEEP, NEW_TURNTABLE, RESUME, WITHOUT_TRUTH
 from texture_recovery.stage_source import selected_stage
 from texture_recovery.training_presets import LIGHT, MORE, PRESETS
+from texture_recovery.turntable import Turntable, write_turntable
 
 from tests.houdini_otl.impostors import install_husk, install_training_python
 from tests.usd_tools.stages import Scene, define_material, define_sphere, write_scene
@@ -123,6 +124,25 @@ def test_export_with_a_new_turntable(artist: Any, tmp_path: Path) -> None:
     assert {frame["camera"] for frame in description["frames"]} == {"/cameras/turntable"}
     (husk,) = (tmp_path / "hfs" / "husk.log").read_text().splitlines()
     assert husk.split("\t")[:6] == ["-f", "11", "-n", "6", "-i", "1"]
+
+
+def test_export_of_a_turntable_node_takes_its_own_frames(artist: Any, scene: Scene, tmp_path: Path) -> None:
+    def cooked(frame: float) -> Usd.Stage:
+        stage = Usd.Stage.Open(open_stage(scene.stage).Flatten())
+        write_turntable(stage, Turntable(layout="object", frames=5, first_frame=11, resolution=(32, 32)))
+        stage.GetRootLayer().ClearStartTimeCode()
+        stage.GetRootLayer().ClearEndTimeCode()
+        return stage
+
+    artist.selected = (hou.LopNode("/stage/turntable", stage_at=cooked),)
+    artist.playbar = (1.0, 240.0)
+    export(artist, "/cameras/turntable", {COLOR_SPACE: "lin_rec709"})
+    description = json.loads((recovery(artist) / "dataset" / "dataset.json").read_text())
+    assert [frame["frame"] for frame in description["frames"]] == [11, 12, 13, 14, 15]
+    turns = json.loads((recovery(artist) / "dataset" / "transforms_train.json").read_text())["frames"]
+    assert len({str(frame["light_rotation"]) for frame in turns}) == len(turns), "the object turns"
+    words = (tmp_path / "hfs" / "husk.log").read_text().split("\t")
+    assert words[words.index("-s") + 1] == "/Render/turntable/settings"
 
 
 def test_export_through_several_cameras_of_several_meshes(artist: Any, scene: Scene, tmp_path: Path) -> None:

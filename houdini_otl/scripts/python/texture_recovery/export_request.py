@@ -91,13 +91,20 @@ class ExportRequest:
         return f"{CAMERA_TOKEN}/stage.%04d.exr" if len(self.camera_paths) > 1 else "stage.%04d.exr"
 
 
-def default_fields(folder: str, frames: str, color_space: str) -> dict[str, str]:
-    """The form as it is first shown: labels and their contents."""
+def default_fields(
+    folder: str,
+    frames: str,
+    color_space: str,
+    resolution: tuple[int, int] | None = None,
+    samples: int | None = None,
+) -> dict[str, str]:
+    """The form as it is first shown: labels and contents. resolution, samples: None if nothing tells."""
+    width, height = resolution or ExportRequest.resolution
     return {
         FOLDER: folder,
         FRAMES: frames,
-        RESOLUTION: "512x512",
-        SAMPLES: "128",
+        RESOLUTION: f"{width}x{height}",
+        SAMPLES: str(samples or ExportRequest.samples),
         TEST_EVERY: "8",
         COLOR_SPACE: color_space,
     }

@@ -13,6 +13,8 @@ SETTINGS = f"{ROOT}/settings"
 PRODUCT = f"{ROOT}/product"
 FRAME_TOKEN = "<F4>"
 ENGINES = ("cpu", "xpu")
+SAMPLES = "karma:global:pathtracedsamples"
+"""Karma's samples per pixel, an attribute of RenderSettings."""
 
 
 class _Var(NamedTuple):
@@ -66,7 +68,7 @@ def write_render_prims(
     settings.CreatePixelAspectRatioAttr(1.0)
     settings.CreateDisableMotionBlurAttr(True)  # a blurred picture measures nothing
     _set(settings, "karma:global:engine", Sdf.ValueTypeNames.Token, engine)
-    _set(settings, "karma:global:pathtracedsamples", Sdf.ValueTypeNames.Int, samples)
+    _set(settings, SAMPLES, Sdf.ValueTypeNames.Int, samples)
 
     product = UsdRender.Product.Define(stage, PRODUCT)
     product.CreateProductTypeAttr(UsdRender.Tokens.raster)

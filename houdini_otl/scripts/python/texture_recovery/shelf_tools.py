@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,7 @@ from texture_recovery.render_color_space import render_color_space
 from texture_recovery.report import open_report as open_page
 from texture_recovery.run_status import read_run_status
 from texture_recovery.stage_choices import cameras, most_likely, recoverable_objects
+from texture_recovery.stage_defaults import export_frames, export_resolution, export_samples
 from texture_recovery.stage_export import check_stage, finish_stage
 from texture_recovery.stage_source import StageSource, selected_stage, write_stage
 from texture_recovery.training_presets import (
@@ -28,7 +29,6 @@ from texture_recovery.training_presets import (
     training_fields,
 )
 from texture_recovery.training_python import graphics_card
-from usd_tools.camera_selection import camera_samples, find_cameras
 from usd_tools.errors import UserError
 from usd_tools.import_materials import light_was_learnt
 
@@ -117,17 +117,21 @@ def _ask_request(source: StageSource) -> ExportRequest:
             "Object to recover: a mesh, or all meshes below a primitive", objects, jobs.EXPORT, likely
         )
     through = _ask_cameras(stage, source)
-    name = objects[chosen].rsplit("/", 1)[-1]
-    fields = dialogs.fill_in(
-        f"Export {objects[chosen]}",
-        default_fields(
-            f"$HIP/texture_recovery/{name}",
-            _frames_of(stage, through) if through else _TURNTABLE_FRAMES,
-            render_color_space(session.environment()),
-        ),
-        jobs.EXPORT,
-    )
-    return request_from_fields(fields, dialogs.expanded, objects[chosen], through)
+    folder = f"$HIP/texture_recovery/{objects[chosen].rsplit('/', 1)[-1]}"
+    color_space = render_color_space(session.environment())
+    if through:
+        first, last = hou.playbar.frameRange()
+        fields = default_fields(
+            folder,
+            export_frames(stage, through, hou.frame(), (first, last)),
+            color_space,
+            export_resolution(stage, through[0], hou.frame()),
+            export_samples(stage),
+        )
+    else:
+        fields = default_fields(folder, _TURNTABLE_FRAMES, color_space)
+    filled_in = dialogs.fill_in(f"Export {objects[chosen]}", fields, jobs.EXPORT)
+    return request_from_fields(filled_in, dialogs.expanded, objects[chosen], through)
 
 
 def _ask_cameras(stage: Any, source: StageSource) -> list[str]:
@@ -144,19 +148,6 @@ def _ask_cameras(stage: Any, source: StageSource) -> list[str]:
     if through and len(through) < len(chosen):
         raise UserError("cameras and a new turntable were chosen; expected one or the other")
     return through
-
-
-def _frames_of(stage: Any, through: Sequence[str]) -> str:
-    """The stage's frame range, or the playbar's where the stage, as usual for LOPs, has none of its own.
-
-    Of several cameras that stand still, the current frame.
-    """
-    if len(through) > 1 and not any(camera_samples(camera) for camera in find_cameras(stage, through)):
-        return f"{hou.frame():g}"
-    if stage.HasAuthoredTimeCodeRange():
-        return f"{stage.GetStartTimeCode():g}:{stage.GetEndTimeCode():g}"
-    first, last = hou.playbar.frameRange()
-    return f"{first:g}:{last:g}"
 
 
 def _checked(request: ExportRequest) -> ExportRequest:
