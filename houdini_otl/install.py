@@ -5,7 +5,7 @@
     python houdini_otl/install.py --uninstall
 
 Nothing is copied: the package points into this clone, so updating the clone updates the plugin. Running it
-again changes nothing. Needs any Python from 3.10 on, and no Houdini.
+again keeps the training Python that was named before. Needs any Python from 3.10 on, and no Houdini.
 """
 
 from __future__ import annotations
@@ -96,6 +96,16 @@ def install(preferences: Path, content: Mapping[str, object]) -> bool:
     return True
 
 
+def installed_python(preferences: Path) -> Path | None:
+    """The training Python that an earlier installation named, if it still exists."""
+    try:
+        content = json.loads((preferences / "packages" / PACKAGE).read_text(encoding="utf-8"))
+        named = [Path(entry[PYTHON_VARIABLE]) for entry in content["env"] if PYTHON_VARIABLE in entry]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # none, or none of ours: it is written anew
+    return named[-1] if named and named[-1].is_file() else None
+
+
 def uninstall(preferences: Path) -> bool:
     """Removes the package file; returns whether there was one."""
     path = preferences / "packages" / PACKAGE
@@ -134,18 +144,21 @@ def run(options: argparse.Namespace, home: Path, environment: Mapping[str, str])
     missing = [folder for folder in folders if not folder.is_dir()]
     if missing:
         raise InstallError(f"--prefs {missing[0]}: no such folder; expected one such as ~/houdini21.0")
-    content = package(PLUGIN, checked_python(options.python) if options.python else None)
+    asked = checked_python(options.python) if options.python else None
+    pythons = []
     for folder in folders:
         path = folder / "packages" / PACKAGE
         if options.uninstall:
-            told = "removed" if uninstall(folder) else "was not there"
-        else:
-            told = "written" if install(folder, content) else "is up to date"
-        tell(f"{path}: {told}")
+            tell(f"{path}: {'removed' if uninstall(folder) else 'was not there'}")
+            continue
+        python = asked or installed_python(folder)
+        told = "written" if install(folder, package(PLUGIN, python)) else "is up to date"
+        tell(f"{path}: {told}" + (f" (trains with {python})" if python else ""))
+        pythons.append(python)
     if options.uninstall:
         return
     tell("Restart Houdini; add the shelf by the + beside the shelf tabs: Shelves > Texture Recovery.")
-    if not options.python and not own_python_exists(PLUGIN.parent):
+    if None in pythons and not own_python_exists(PLUGIN.parent):
         tell(f"Still needed, to train: python3 {PLUGIN.parent / 'scripts' / 'bootstrap.py'} render")
 
 
@@ -156,7 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--python",
         metavar="PATH",
-        help="interpreter that trains (default: the clone's .venv, when it exists)",
+        help="interpreter that trains (default: the one named before, or else the clone's .venv)",
     )
     parser.add_argument(
         "--prefs",

@@ -115,9 +115,33 @@ def test_install_again_and_uninstall(tmp_path: Path) -> None:
     variables = check_package(json.loads(packages[1].read_text(encoding="utf-8")))
     assert variables["SEPARATE_SPECIALIZE_PYTHON"] == Path(os.path.abspath(sys.executable)).as_posix()  # noqa: PTH100
 
+    again = run(tmp_path)
+    assert again.stdout.count("is up to date") == 2, "the Python that was named stays"
+    assert again.stdout.count("(trains with ") == 1
+
     assert run(tmp_path, "--uninstall").stdout.count("removed") == 2
     assert run(tmp_path, "--uninstall").stdout.count("was not there") == 2
     assert [path.name for path in theirs.parent.iterdir()] == ["studio.json"]
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"env": 3}', '{"env": [{"SEPARATE_SPECIALIZE_PYTHON": 3}]}'])
+def test_package_that_cannot_be_read_is_written_anew(tmp_path: Path, content: str) -> None:
+    package = tmp_path / "packages" / "texture_recovery.json"
+    package.parent.mkdir()
+    package.write_text(content)
+    assert run(tmp_path, "--prefs", str(tmp_path)).returncode == 0
+    check_package(json.loads(package.read_text(encoding="utf-8")))
+
+
+def test_python_that_is_gone_is_not_kept(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.touch()
+    assert run(tmp_path, "--prefs", str(tmp_path), "--python", str(python)).returncode == 0
+    assert install.installed_python(tmp_path) == python
+    python.unlink()
+    assert "trains with" not in run(tmp_path, "--prefs", str(tmp_path)).stdout
+    package = json.loads((tmp_path / "packages" / "texture_recovery.json").read_text(encoding="utf-8"))
+    assert check_package(package) == {"TEXTURE_RECOVERY": PLUGIN.as_posix()}
 
 
 @pytest.mark.parametrize(
