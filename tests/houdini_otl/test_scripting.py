@@ -56,12 +56,29 @@ def test_from_node_to_report(houdini: Any, scene: Scene, tmp_path: Path) -> None
     assert scripting.compare(tmp_path / "job").is_file()
 
 
+def test_unknown_light_is_learnt(houdini: Any, scene: Scene, tmp_path: Path) -> None:
+    (tmp_path / "job" / "dataset" / "ground_truth").mkdir(parents=True)
+    (tmp_path / "job" / "dataset" / "dataset.json").write_text('{"light_probe": null}')
+    for settings, expected in (
+        (["seed=1"], ["seed=1", "light.mode=learnt"]),
+        (["light.probe=/a/studio.exr"], ["light.probe=/a/studio.exr"]),
+    ):
+        run = scripting.train(tmp_path / "job", settings=settings)
+        command = (tmp_path / "training" / "python.log").read_text().splitlines()[-1].split("\t")
+        assert command[command.index("--set") + 1 :] == expected
+        assert run.is_dir()
+
+
 def test_what_does_not_fit_is_one_line(houdini: Any, scene: Scene, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"/stage/IN: is no LOP node of .*untitled\.hip"):
         scripting.export("/stage/IN", tmp_path / "job", object_path="/World/sphere")
     with pytest.raises(UserError, match="/World/cube"):
         scripting.export("/stage/OUT", tmp_path / "job", object_path="/World/cube")
     install_training_python(tmp_path / "training", mode="refuse")
+    with pytest.raises(UserError, match="let it finish"):
+        scripting.train(tmp_path / "job")
+    (tmp_path / "job" / "dataset").mkdir(parents=True)
+    (tmp_path / "job" / "dataset" / "dataset.json").write_text('{"light_probe": "probe.exr"}')
     with pytest.raises(UserError, match=r"did you mean train\.batch"):
         scripting.train(tmp_path / "job")
 
@@ -71,7 +88,7 @@ def test_interrupted_script_stops_what_it_started(
 ) -> None:
     install_training_python(tmp_path / "training", mode="work")
     (tmp_path / "job" / "dataset").mkdir(parents=True)
-    (tmp_path / "job" / "dataset" / "dataset.json").write_text("{}")
+    (tmp_path / "job" / "dataset" / "dataset.json").write_text('{"light_probe": "probe.exr"}')
     status = tmp_path / "job" / "run" / "status.json"
     sleep = time.sleep
 

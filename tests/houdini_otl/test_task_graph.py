@@ -163,6 +163,12 @@ def test_plain_commands_are_the_contracts() -> None:
     ]
 
 
+def test_settings_files_are_found_by_name_from_any_folder() -> None:
+    for config, path in (("cpu.yaml", "/opt/clone dir/recon/configs/cpu.yaml"), ("/a/my.yaml", "/a/my.yaml")):
+        train = plain_commands(TRAINING, replace(BATCH, config=config))[4]
+        assert train[train.index("--config") + 1] == path
+
+
 def test_variants_belong_to_their_asset() -> None:
     cow, pig = BATCH.assets
     batch = replace(BATCH, assets=[replace(cow, variants=("look=wet", "age=old")), pig])

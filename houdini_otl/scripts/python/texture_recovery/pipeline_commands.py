@@ -26,7 +26,7 @@ class Training:
         return [self.python, "-E", str(Path(self.root) / "usd_tools" / f"{name}.py")]
 
     def config(self, name: str) -> str:
-        """The path of a settings file that comes with the project, such as `cpu.yaml`."""
+        """A settings file's path: one in recon/configs, such as `cpu.yaml`; a full path stays as it is."""
         return str(Path(self.root) / "recon" / "configs" / name)
 
 

@@ -20,6 +20,7 @@ from texture_recovery.pipeline_commands import JobFolder
 from texture_recovery.render_color_space import render_color_space
 from texture_recovery.stage_export import check_stage, finish_stage
 from texture_recovery.stage_source import lop_at, write_stage
+from texture_recovery.training_presets import knows_light
 from usd_tools.console import setup_logging
 from usd_tools.import_materials import import_run
 
@@ -74,7 +75,8 @@ def train(
 ) -> Path:
     """Trains on the dataset below `folder`; returns the run folder.
 
-    config: settings file of recon/configs, such as `cpu.yaml`; None for the defaults. settings: `KEY=VALUE`.
+    config: settings file of recon/configs, such as `cpu.yaml`, or a full path; None for the defaults, which
+    want a GPU. settings: `KEY=VALUE`. A light that the dataset does not bring is learnt, unless they tell of it.
 
     Raises:
         UserError: in one line, what failed.
@@ -82,6 +84,8 @@ def train(
     setup_logging()
     place = JobFolder(Path(folder).absolute())
     training, values = session.training(), session.environment()
+    if not knows_light(place.dataset) and not any(setting.startswith("light.") for setting in settings):
+        settings = [*settings, "light.mode=learnt"]
     job = jobs.train_job(place, training, values, config=config, settings=settings, device=device)
     job.run(log.info)
     return place.run

@@ -61,8 +61,9 @@ class Batch:
 
     folder: where each asset gets a folder. first_frame, last_frame: of every asset's turntable.
     frames_per_task: how many frames one render task does. resolution, samples: of the renders; None for the
-    stage's. renderer, color_space, test_every, config, device: as in `pipeline_commands`. one_at_a_time:
-    train one after the other, for a single machine whose GPU holds one training run.
+    stage's. config: settings file of recon/configs, such as `cpu.yaml`, or a full path; None for the
+    defaults, which want a GPU. renderer, color_space, test_every, device: as in `pipeline_commands`.
+    one_at_a_time: train one after the other, for a single machine whose GPU holds one training run.
     """
 
     folder: str
@@ -238,7 +239,7 @@ def _variation_steps(
             training,
             dataset,
             folder / "run",
-            config=batch.config,
+            config=None if batch.config is None else training.config(batch.config),
             settings=variation.settings,
             device=batch.device,
         ),
