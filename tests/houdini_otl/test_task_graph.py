@@ -152,7 +152,7 @@ def test_plain_commands_are_the_contracts() -> None:
     assert commands[3][-6:] == ["--frames", "1:20", "--test-every", "8", "--colorspace", "acescg"]
     train = commands[4]
     assert train[:4] == [python, "-E", "-m", "recon.train"]
-    assert train[-2:] == ["--set", "seed=0"]
+    assert train[-3:] == ["--resume", "--set", "seed=0"], "a second try goes on where the first one ended"
     assert commands[7][-3:] == ["--set", "material.model=joint", "train.batch=2"]
     assert commands[5][-4:] == ["--stage", "/shows/cow.usd", "--object", "/World/cow"]
     assert commands[6][3:] == [

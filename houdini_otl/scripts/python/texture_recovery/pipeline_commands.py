@@ -119,10 +119,15 @@ def train_command(
     config: str | None = None,
     settings: Sequence[str] = (),
     device: str = "auto",
+    resume: bool = False,
 ) -> list[str]:
-    """Trains on `dataset` into the run folder `out`; its status.json tells the progress."""
+    """Trains on `dataset` into the run folder `out`; its status.json tells the progress.
+
+    resume: go on with the same run where there is one, which is what a farm's second try wants.
+    """
     command = [training.python, "-E", "-m", "recon.train", *_option("--config", config)]
     command += ["--data", str(dataset), "--out", str(out), "--device", device]
+    command += ["--resume"] if resume else []
     return command + (["--set", *settings] if settings else [])
 
 

@@ -76,7 +76,7 @@ def train(
     """Trains on the dataset below `folder`; returns the run folder.
 
     config: settings file of recon/configs, such as `cpu.yaml`, or a full path; None for the defaults, which
-    want a GPU. settings: `KEY=VALUE`. A light that the dataset does not bring is learnt, unless they tell of it.
+    want a GPU. settings: `KEY=VALUE`. A light that the dataset lacks is learnt, unless they tell of it.
 
     Raises:
         UserError: in one line, what failed.

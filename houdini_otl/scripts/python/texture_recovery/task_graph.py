@@ -5,7 +5,8 @@
 `assets`, `frames` and `settings` are wedges, so one task renders some frames of one asset, one converts an
 asset, and one trains an asset with one choice of settings. Every step is a Generic Generator with a command
 line, so whatever scheduler the network has runs it: local, HQueue, Deadline, Tractor. The farm needs
-the clone, the training Python and the folder at the same paths.
+the clone, the training Python and the folder at the same paths. Every command may be run again: training
+goes on where it was, everything else is done anew.
 """
 
 from __future__ import annotations
@@ -242,6 +243,7 @@ def _variation_steps(
             config=None if batch.config is None else training.config(batch.config),
             settings=variation.settings,
             device=batch.device,
+            resume=True,
         ),
         "import": import_command(
             training,
