@@ -86,6 +86,19 @@ def test_meshes_of_an_object_give_way_and_not_the_lights_among_them(tmp_path: Pa
     assert visible(whole, "/World/lamp/bulb") and visible(whole, "/Recovered/mesh")
 
 
+def test_object_that_the_stage_does_not_have_is_told(tmp_path: Path) -> None:
+    """Else both would be seen, one inside the other."""
+    alone = Usd.Stage.CreateNew(str(tmp_path / "alone.usda"))
+    UsdGeom.Cube.Define(alone, "/Recovered/mesh")
+    alone.Save()
+    shown = ImportRecovered(str(tmp_path / "alone.usda"), object_path="/World/renamed")
+    own, scene = Usd.Stage.CreateInMemory(), Usd.Stage.CreateInMemory()
+    assert write_recovered(own, shown, scene) == ["/Recovered", "/World/renamed"], "without an input"
+    define_sphere(scene, "/World/object")
+    with pytest.raises(UserError, match="/World/renamed: is not on the stage of the node's input"):
+        write_recovered(own, shown, scene)
+
+
 def test_cooking_again_changes_nothing(tmp_path: Path) -> None:
     shown = ImportRecovered(str(layer_with_variants(tmp_path)), "original")
     stage = Usd.Stage.CreateInMemory()
@@ -101,7 +114,8 @@ def test_unusable_layers_are_told(tmp_path: Path) -> None:
     stage = Usd.Stage.CreateInMemory()
     for shown, message in (
         (ImportRecovered(), "layer: is not set"),
-        (ImportRecovered(str(tmp_path / "missing.usda")), "no such file"),
+        (ImportRecovered(str(tmp_path / "missing.usda")), "no such file; click Import Recovered"),
+        (ImportRecovered(str(tmp_path)), "is a folder; expected a USD file"),
         (ImportRecovered(str(tmp_path / "text.usda")), "cannot be read as USD"),
         (ImportRecovered(str(tmp_path / "picture.png")), "cannot be read as USD"),
         (ImportRecovered("x.usda", "both"), "show both"),

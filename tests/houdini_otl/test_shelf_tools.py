@@ -383,6 +383,15 @@ def test_learnt_light_is_told(artist: Any, tmp_path: Path) -> None:
     assert artist.reloaded == [held.identifier]
 
 
+def test_import_over_another_stage_hides_nothing(artist: Any, tmp_path: Path) -> None:
+    make_run(tmp_path / "recovery")
+    artist.selected = (hou.LopNode("/stage/set", stage_at=lambda frame: Usd.Stage.CreateInMemory()),)
+    artist.answers = [str(tmp_path / "recovery")]
+    shelf_tools.import_recovered()
+    node = artist.nodes["/stage/recovered"]
+    assert node.parm("layer")._value and node.parm("object_path")._value == ""
+
+
 def test_node_type_is_the_shipped_asset() -> None:
     """With the parameters that the shelf sets."""
     library = ROOT / "houdini_otl" / "otls" / "texture_recovery_lop_import_recovered.1.0.hda"

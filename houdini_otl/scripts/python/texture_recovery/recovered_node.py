@@ -33,7 +33,10 @@ def show_recovered(folder: JobFolder) -> hou.LopNode:
         raise UserError(f"{folder.recovered}: is written, but its node cannot be made; select a LOP node")
     if below is not None:
         node.setInput(0, below)
-    values = {"layer": folder.recovered.as_posix(), "object_path": read_origin(folder.run).object or ""}
+    replaced = read_origin(folder.run).object or ""
+    if replaced and below is not None and not below.stage().GetPrimAtPath(replaced):
+        replaced = ""  # another stage than the exported one: there is nothing to hide
+    values = {"layer": folder.recovered.as_posix(), "object_path": replaced}
     for name, value in values.items():
         parm = node.parm(name)
         if parm is not None:

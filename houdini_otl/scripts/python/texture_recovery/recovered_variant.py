@@ -37,7 +37,7 @@ def write_recovered(stage: Any, shown: ImportRecovered, original: Any = None, ti
     the prims that were switched.
 
     Raises:
-        UserError: the layer is missing or cannot be read, or the object's path is malformed.
+        UserError: the layer is missing or cannot be read, or the object's path names nothing.
     """
     from pxr import Sdf
 
@@ -70,8 +70,13 @@ def _replaced(original: Any, object_path: str, time: float) -> list[str]:
 
     An instance is replaced as a whole: nothing can be authored inside it.
     """
-    if original is None or not original.GetPrimAtPath(object_path):
-        return [object_path]
+    if original is None or not original.GetPseudoRoot().GetChildren():
+        return [object_path]  # nothing to lie over yet
+    if not original.GetPrimAtPath(object_path):
+        raise UserError(
+            f"object {object_path}: is not on the stage of the node's input; name the primitive that the "
+            "recovered one replaces, or leave it empty to see both"
+        )
     prims = [original.GetPrimAtPath(object_path)]
     with suppress(UserError):
         prims = [mesh.GetPrim() for mesh in find_object(original, object_path, time)[1]]
@@ -82,9 +87,17 @@ def _open_layer(path: str) -> Any:
     from pxr import Sdf, Tf
 
     if not path:
-        raise UserError("layer: is not set; choose the USD file that import_materials wrote")
+        raise UserError(
+            "layer: is not set; choose the USD file that a run was imported to. The shelf tool Import "
+            "Recovered writes it and sets it here"
+        )
+    if Path(path).is_dir():
+        raise UserError(
+            f"{path}: is a folder; expected a USD file, such as the recovered.usda that the shelf tool "
+            "Import Recovered writes"
+        )
     if not Path(path).is_file():
-        raise UserError(f"{path}: no such file; expected the USD file that import_materials wrote")
+        raise UserError(f"{path}: no such file; click Import Recovered on the shelf, which writes it")
     try:
         layer = Sdf.Layer.FindOrOpen(Path(path).absolute().as_posix())
     except Tf.ErrorException as error:
@@ -92,7 +105,7 @@ def _open_layer(path: str) -> Any:
             f"{path}: cannot be read as USD ({usd_reason(error)}); import the run again"
         ) from None
     if layer is None:
-        raise UserError(f"{path}: is no USD file; choose the one that import_materials wrote")
+        raise UserError(f"{path}: is no USD file; choose the one that a run was imported to")
     return layer
 
 
