@@ -213,6 +213,8 @@ class LopNode(OpNode):
         frame: float | None = None,
         context_options: Mapping[str, Any] = {},
     ) -> Usd.Stage:
+        if self._stage_at is None and isinstance(self._input, LopNode):
+            return self._input.stage(frame=frame)  # nothing cooks: what it changes is not seen
         assert self._stage_at is not None, f"{self._path} has no stage"
         assert self._kind != "sceneimport" or self.evalParm("objects") == "*", "nothing is imported"
         return self._stage_at(_session.frame if frame is None else frame)

@@ -34,7 +34,7 @@ def show_recovered(folder: JobFolder) -> hou.LopNode:
     if below is not None:
         node.setInput(0, below)
     replaced = read_origin(folder.run).object or ""
-    if replaced and below is not None and not below.stage().GetPrimAtPath(replaced):
+    if replaced and below is not None and not below.stage(ignore_errors=True).GetPrimAtPath(replaced):
         replaced = ""  # another stage than the exported one: there is nothing to hide
     values = {"layer": folder.recovered.as_posix(), "object_path": replaced}
     for name, value in values.items():
