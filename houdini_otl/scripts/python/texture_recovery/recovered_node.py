@@ -33,10 +33,7 @@ def show_recovered(folder: JobFolder) -> hou.LopNode:
         raise UserError(f"{folder.recovered}: is written, but its node cannot be made; select a LOP node")
     if below is not None:
         node.setInput(0, below)
-    replaced = read_origin(folder.run).object or ""
-    if replaced and below is not None and not below.stage(ignore_errors=True).GetPrimAtPath(replaced):
-        replaced = ""  # another stage than the exported one: there is nothing to hide
-    values = {"layer": folder.recovered.as_posix(), "object_path": replaced}
+    values = {"layer": folder.recovered.as_posix(), "object_path": _replaced(folder, below)}
     for name, value in values.items():
         parm = node.parm(name)
         if parm is not None:
@@ -45,3 +42,12 @@ def show_recovered(folder: JobFolder) -> hou.LopNode:
     node.setDisplayFlag(True)
     node.setCurrent(True, clear_all_selected=True)
     return node
+
+
+def _replaced(folder: JobFolder, below: hou.LopNode | None) -> str:
+    """Path of the object that the recovered one replaces; "" on another stage than the exported one."""
+    path = read_origin(folder.run).object or ""
+    if below is None or not path:
+        return path
+    stage = below.stage(ignore_errors=True)  # prims live as long as it does
+    return path if stage.GetPrimAtPath(path) else ""
