@@ -190,16 +190,40 @@ def test_cooking_again_changes_nothing(report: Path, display: str) -> None:
     assert stage.ExportToString() == once
 
 
+def shown_picture(stage: Usd.Stage, shown: RecoveryError) -> str:
+    write_error(stage, replace(shown, display="texture"), 1)
+    file = UsdShade.Shader(stage.GetPrimAtPath(f"{LOOK}/picture")).GetInput("file").Get()
+    return Path(file.path).name
+
+
+def shown_colors(shown: RecoveryError) -> np.ndarray:
+    stage = grid_stage()
+    write_error(stage, shown, 1)
+    return np.array(UsdGeom.Mesh(stage.GetPrimAtPath("/World/grid")).GetDisplayColorAttr().Get())
+
+
 def test_columns_are_told_apart(report: Path) -> None:
-    shown = RecoveryError(str(report), column="joint")
-    with pytest.raises(UserError, match=r"errors_joint\.npz"):
-        write_error(grid_stage(), shown, 1)
-    save_error_maps(report / "errors_joint.npz", ramp_maps(grid_stage()))
-    write_error(grid_stage(), shown, 1)
+    shown = RecoveryError(str(report))
+    joint = replace(shown, column="joint")
+    with pytest.raises(UserError, match=r"column joint: .* has recovered"):
+        write_error(grid_stage(), joint, 1)
+    maps = ramp_maps(grid_stage())
+    halved = {name: error / 2 for name, error in maps.errors.items()}
+    save_error_maps(report / "errors_joint.npz", replace(maps, errors=halved))
     write_png(report / "pictures" / "roughness_texture_joint_error.png", np.zeros((80, 64, 3)))
-    with pytest.raises(UserError, match="several columns"):
-        write_error(grid_stage(), RecoveryError(str(report), display="texture"), 1)
-    write_error(grid_stage(), replace(shown, display="texture"), 1)
+    first = replace(shown, column="recovered")
+    np.testing.assert_array_equal(shown_colors(first), shown_colors(shown), "the first column by its name")
+    assert not np.allclose(shown_colors(joint), shown_colors(shown))
+    for column in (shown, first):
+        assert shown_picture(grid_stage(), column) == "roughness_texture_recovered_error.png"
+    assert shown_picture(grid_stage(), joint) == "roughness_texture_joint_error.png"
+
+
+def test_report_is_found_in_the_recoverys_folder(report: Path) -> None:
+    for place in (report.parent, report / "metrics.json"):
+        np.testing.assert_array_equal(
+            shown_colors(RecoveryError(str(place))), shown_colors(RecoveryError(str(report)))
+        )
 
 
 @pytest.mark.parametrize(

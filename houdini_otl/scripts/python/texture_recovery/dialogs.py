@@ -8,6 +8,7 @@ from pathlib import Path
 
 import hou
 
+from texture_recovery.wording import in_houdinis_words
 from usd_tools.errors import UserError
 
 CANCEL = "Cancel"
@@ -37,7 +38,8 @@ def tell(text: str, title: str) -> None:
 
 
 def tell_error(text: str, title: str) -> None:
-    hou.ui.displayMessage(text, severity=hou.severityType.Error, title=title)
+    """Shows what went wrong; options of the commands are told as the fields that stand for them."""
+    hou.ui.displayMessage(in_houdinis_words(text), severity=hou.severityType.Error, title=title)
 
 
 def ask(text: str, answers: Sequence[str], title: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast, get_type_hints
 
 import hou
 
+from texture_recovery.wording import in_houdinis_words
 from usd_tools.errors import UserError
 
 Record = TypeVar("Record")
@@ -32,4 +33,4 @@ def errors_on_node() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        raise hou.NodeError(str(error)) from None
+        raise hou.NodeError(in_houdinis_words(str(error))) from None

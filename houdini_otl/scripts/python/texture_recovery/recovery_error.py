@@ -32,10 +32,11 @@ Array = npt.NDArray[np.float64]
 class RecoveryError:
     """What to show; each field is a parameter of the digital asset.
 
-    report: folder of compare_textures, or a file in it. object_path: the true object, a mesh or a prim with
-    meshes below it; "" for the stage's only visible mesh. channel: one of CHANNELS. display: colors per
-    `vertex` or `face`, or the report's `texture`. maximum: the error that is brightest, for colors; 0 for the
-    report's own. column: whose errors, as in the names of the report's files; "" for the first one.
+    report: folder of compare_textures, a file in it, or the folder above one called report. object_path: the
+    true object, a mesh or a prim with meshes below it; "" for the stage's only visible mesh. channel: one of
+    CHANNELS. display: colors per `vertex` or `face`, or the report's `texture`. maximum: the error that is
+    brightest, for colors; 0 for the report's own. column: whose errors, as in the names of the report's files;
+    "" for the first one.
     """
 
     report: str = ""
@@ -59,14 +60,16 @@ def write_error(stage: Any, shown: RecoveryError, time: float) -> list[str]:
     for mesh in meshes:
         if mesh.GetPrim().IsInstanceProxy():
             raise UserError(f"{mesh.GetPath()}: lies inside an instance and cannot be colored; uninstance it")
-    report = Path(shown.report)
-    report = report.parent if report.is_file() else report
-    maps = load_error_maps(report / (f"errors_{shown.column}.npz" if shown.column else FILE_NAME))
+    report = _report_folder(Path(shown.report))
+    column = _column(report, shown)
+    maps = load_error_maps(_maps_file(report, column))
     if shown.channel not in maps.errors:
         raise UserError(f"{report}: has no {shown.channel}; it has {', '.join(sorted(maps.errors))}")
     measured = measured_meshes(meshes, maps, time)
     if shown.display == "texture":
-        material = textured_look(stage, _picture(report, shown), _layout_primvar(measured, maps, time))
+        material = textured_look(
+            stage, _picture(report, shown.channel, column), _layout_primvar(measured, maps, time)
+        )
     else:
         for part in measured:
             _set_colors(part, maps, shown)
@@ -128,13 +131,40 @@ def _check(shown: RecoveryError) -> None:
         raise UserError(f"column {shown.column}: expected a name as in the report's files")
 
 
-def _picture(report: Path, shown: RecoveryError) -> Path:
+def _report_folder(path: Path) -> Path:
+    """The report that `path` is, has as a folder `report` in it, or lies in as a file."""
+    folder = path.parent if path.is_file() else path
+    inner = folder / "report"
+    return inner if (inner / FILE_NAME).is_file() and not (folder / FILE_NAME).is_file() else folder
+
+
+def _column(report: Path, shown: RecoveryError) -> str:
+    """The name of the column that is meant, as in the names of pictures; "" where there are no pictures.
+
+    Raises:
+        UserError: the report has no such column.
+    """
+    before, after = f"{shown.channel}_texture_", "_error.png"
+    found = sorted((report / "pictures").glob(f"{before}*{after}"))
+    names = [path.name.removeprefix(before).removesuffix(after) for path in found]
+    if shown.column and shown.column not in names and not _own_maps(report, shown.column).is_file():
+        raise UserError(f"column {shown.column}: {report} has {', '.join(names) or 'no columns'}")
+    return shown.column or next((name for name in names if not _own_maps(report, name).is_file()), "")
+
+
+def _own_maps(report: Path, column: str) -> Path:
+    """Where the errors of all columns but the first are."""
+    return report / f"errors_{column}.npz"
+
+
+def _maps_file(report: Path, column: str) -> Path:
+    own = _own_maps(report, column)
+    return own if column and own.is_file() else report / FILE_NAME
+
+
+def _picture(report: Path, channel: str, column: str) -> Path:
     """The report's error picture in the texture layout."""
-    pattern = f"{shown.channel}_texture_{shown.column or '*'}_error.png"
-    found = sorted((report / "pictures").glob(pattern))
-    if not found:
-        raise UserError(f"{report / 'pictures' / pattern}: is missing; expected a report of compare_textures")
-    if len(found) > 1:
-        names = ", ".join(path.name.split("_texture_")[1][: -len("_error.png")] for path in found)
-        raise UserError(f"{report}: has several columns ({names}); name one")
-    return found[0]
+    picture = report / "pictures" / f"{channel}_texture_{column or '*'}_error.png"
+    if not picture.is_file():
+        raise UserError(f"{picture}: is missing; expected a report of compare_textures, compare again")
+    return picture

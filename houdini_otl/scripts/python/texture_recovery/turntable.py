@@ -143,7 +143,11 @@ def _check(turntable: Turntable) -> None:
     require("samples", turntable.samples >= 1, "1 or more")
     require("engine", turntable.engine in ENGINES, " or ".join(ENGINES))
     one_file = turntable.frames > 1 and FRAME_TOKEN not in turntable.picture
-    require("picture", not one_file, f"{FRAME_TOKEN} in it, for the frame's number")
+    require(
+        "picture",
+        not one_file,
+        f"{FRAME_TOKEN} in it, where the frame's number belongs ($F4 is the current frame's)",
+    )
 
 
 def _object(stage: Any, turntable: Turntable) -> Any:
