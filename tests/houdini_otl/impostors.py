@@ -32,7 +32,7 @@ from pathlib import Path
 arguments = sys.argv[1:]
 with Path({log!r}).open("a") as log:
     log.write("\\t".join(arguments) + "\\n")
-if "-c" in arguments and "cuda" in arguments[-1]:
+if "-c" in arguments and "cuda" in arguments[arguments.index("-c") + 1]:
     print({gpu!r})
     sys.exit(0)
 if "recon.train" not in arguments and not any("compare_textures" in word for word in arguments):

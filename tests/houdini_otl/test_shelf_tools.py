@@ -459,13 +459,23 @@ def test_offered_settings_fit_the_machine(artist: Any, dataset: Path, tmp_path: 
     assert not artist.callbacks
 
 
-def test_mistaken_settings_leave_the_earlier_run_alone(artist: Any, dataset: Path) -> None:
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({LIGHT: "bright"}, f"{LIGHT} bright: expected known, learnt"),
+        ({MORE: "train.btach=4"}, "settings: unknown key 'train.btach' (did you mean 'train.batch'?)"),
+        ({MORE: "train.samples=2"}, "settings: train.samples: expected one of 1, 4, got 2"),
+    ],
+)
+def test_mistaken_settings_leave_the_earlier_run_alone(
+    artist: Any, dataset: Path, changes: dict[str, str], message: str
+) -> None:
     run = dataset.parent / "run"
     run.mkdir()
-    artist.answers = ["OK", PRESETS[0].label, {LIGHT: "bright"}]
+    artist.answers = ["OK", PRESETS[0].label, changes]
     shelf_tools.train()
-    assert artist.messages[-1] == f"{LIGHT} bright: expected known, learnt"
-    assert run.is_dir() and not artist.callbacks
+    assert artist.messages[-1] == message
+    assert run.is_dir() and not run.with_name("run_1").exists() and not artist.callbacks
 
 
 def test_train_without_a_dataset(artist: Any, tmp_path: Path) -> None:

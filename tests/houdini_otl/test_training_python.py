@@ -7,9 +7,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from texture_recovery import ROOT
 from texture_recovery.pipeline_commands import Training
 from texture_recovery.settings import FILE_NAME, Settings, load_settings, save_settings
-from texture_recovery.training_python import check_training, find_training, graphics_card, own_python
+from texture_recovery.training_python import (
+    check_settings,
+    check_training,
+    find_training,
+    graphics_card,
+    own_python,
+)
 
 from tests.houdini_otl.impostors import install_training_python
 from usd_tools.errors import UserError
@@ -92,6 +99,18 @@ def test_graphics_card_is_what_torch_tells(tmp_path: Path) -> None:
     python.write_text(f"#!{sys.executable}\nprint('half a driver')\nraise SystemExit(1)\n")
     assert graphics_card(Training(str(python), str(tmp_path)), os.environ) == ""
     assert graphics_card(Training(str(tmp_path / "none"), str(tmp_path)), os.environ) == ""
+
+
+def test_settings_are_checked_by_the_training_itself() -> None:
+    training = Training(sys.executable, str(ROOT))
+    check_settings(training, None, ["seed=3"], os.environ)
+    check_settings(training, training.config("cpu.yaml"), [], os.environ)
+    with pytest.raises(UserError, match=r"^settings: unknown key 'sed' \(did you mean 'seed'\?\)$"):
+        check_settings(training, training.config("cpu.yaml"), ["sed=3"], os.environ)
+    with pytest.raises(UserError, match="no such config file"):
+        check_settings(training, training.config("gpu.yaml"), [], os.environ)
+    with pytest.raises(UserError, match="does not start"):
+        check_settings(Training("/none/python", str(ROOT)), None, [], os.environ)
 
 
 def test_settings_survive(tmp_path: Path) -> None:

@@ -35,8 +35,8 @@ class RecoveryError:
     report: folder of compare_textures, a file in it, or the folder above one called report. object_path: the
     true object, a mesh or a prim with meshes below it; "" for the stage's only visible mesh. channel: one of
     CHANNELS. display: colors per `vertex` or `face`, or the report's `texture`. maximum: the error that is
-    brightest, for colors; 0 for the report's own. column: whose errors, as in the names of the report's files;
-    "" for the first one.
+    brightest, for colors; 0 for the report's own. column: whose errors, as in the names of the report's
+    files; "" for the first one.
     """
 
     report: str = ""

@@ -28,7 +28,7 @@ from texture_recovery.training_presets import (
     settings_from_fields,
     training_fields,
 )
-from texture_recovery.training_python import graphics_card
+from texture_recovery.training_python import check_settings, graphics_card
 from usd_tools.errors import UserError
 from usd_tools.import_materials import light_was_learnt
 
@@ -201,6 +201,8 @@ def _new_run(folder: JobFolder, training: Training) -> BackgroundJob:
     preset = PRESETS[chosen]
     fields = training_fields(preset, light_is_known=knows_light(folder.dataset))
     values = settings_from_fields(dialogs.fill_in(preset.label, fields, jobs.TRAIN), preset, folder)
+    config = None if preset.config is None else training.config(preset.config)
+    check_settings(training, config, values, session.environment())
     if folder.run.exists():
         jobs.put_run_aside(folder)
     return jobs.train_job(folder, training, session.environment(), config=preset.config, settings=values)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from texture_recovery import ROOT
@@ -15,6 +15,15 @@ from usd_tools.usd_to_llff import PYTHON_VARIABLE
 
 _NEEDED = ("torch", "warp", "pxr", "OpenEXR", "imageio")
 _SECONDS = 60.0
+_CHECK_SETTINGS = """
+import sys
+from recon.config import load_config
+from usd_tools.errors import UserError
+try:
+    load_config(sys.argv[1] or None, sys.argv[2:])
+except UserError as error:
+    sys.exit(str(error))
+"""
 
 
 def find_training(
@@ -84,10 +93,32 @@ def graphics_card(training: Training, environment: Mapping[str, str]) -> str:
     return "" if result.returncode else (result.stdout.strip().splitlines() or [""])[-1]
 
 
-def _ask(training: Training, code: str, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """Runs `code` in the training Python."""
+def check_settings(
+    training: Training, config: str | None, settings: Sequence[str], environment: Mapping[str, str]
+) -> None:
+    """Looks whether training takes these settings, before an earlier run is touched.
+
+    config: as `train_command` takes it. settings: `KEY=VALUE`.
+
+    Raises:
+        UserError: a key is unknown, or a value is not what is expected.
+    """
+    arguments = [config or "", *settings]
+    try:
+        result = _ask(training, _CHECK_SETTINGS, environment, arguments)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise UserError(f"{training.python}: the training Python does not start ({error})") from None
+    if result.returncode:
+        told = (result.stderr.strip().splitlines() or ["they cannot be read"])[-1]
+        raise UserError(f"settings: {told.removeprefix('--set ')}")
+
+
+def _ask(
+    training: Training, code: str, environment: Mapping[str, str], arguments: Sequence[str] = ()
+) -> subprocess.CompletedProcess[str]:
+    """Runs `code` in the training Python, in the clone."""
     return subprocess.run(
-        [training.python, "-E", "-c", code],
+        [training.python, "-E", "-c", code, *arguments],
         cwd=training.root,
         env=command_environment(environment),
         capture_output=True,
