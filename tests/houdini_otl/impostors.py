@@ -25,6 +25,24 @@ for index in range(int(value["-n"])):
 print("No licenses could be found to run this application.")
 """
 
+MITSUBA_HUSK = """#!{python}
+import os, subprocess, sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+value = {{flag: sys.argv[sys.argv.index(flag) + 1] for flag in ("-f", "-n", "-i", "-c", "-p", "-o")}}
+width, height = sys.argv[sys.argv.index("-r") + 1 :][:2]
+first, count, step = (int(value[flag]) for flag in ("-f", "-n", "-i"))
+stage = sys.argv[-1]
+with TemporaryDirectory() as folder:
+    command = [{python!r}, "-E", {script!r}, stage, "--out", folder, "--camera", value["-c"]]
+    command += ["--samples", value["-p"], "--resolution", f"{{width}}x{{height}}"]
+    command += ["--frames", f"{{first}}:{{first + (count - 1) * step}}:{{step}}"]
+    subprocess.run(command, check=True)
+    for frame in range(first, first + count * step, step):
+        picture = Path(folder) / f"{{Path(stage).stem}}.{{frame:04d}}.exr"
+        Path(value["-o"] % frame).write_bytes(picture.read_bytes())
+"""
+
 TRAINING_PYTHON = """#!{python}
 import json, os, shutil, sys, time
 from datetime import datetime, timezone
@@ -79,6 +97,12 @@ def install_husk(houdini: Path, picture: Path, mode: str = "render") -> Path:
         HUSK.format(python=sys.executable, log=str(log), picture=str(picture), mode=mode),
     )
     return log
+
+
+def install_mitsuba_as_husk(houdini: Path) -> None:
+    """Puts a husk into `houdini`/bin that renders for real, with Mitsuba, in linear Rec.709."""
+    script = Path(__file__).resolve().parents[2] / "usd_tools" / "render_turntable.py"
+    _write(houdini / "bin" / "husk", MITSUBA_HUSK.format(python=sys.executable, script=str(script)))
 
 
 def install_training_python(folder: Path, mode: str = "work", gpu: str = "") -> tuple[Path, Path]:
