@@ -267,6 +267,14 @@ def test_usd_rop_that_refuses_is_told(artist: Any) -> None:
     assert "Layer saving was refused." in artist.messages[-1]
 
 
+@pytest.mark.parametrize("suffix", [".usdnc", ".usdlc"])
+def test_limited_licenses_are_told(artist: Any, suffix: str) -> None:
+    artist.scrambled = suffix
+    export(artist, "/World/camera", SMALL)
+    assert artist.messages[-1].startswith(f"stage{suffix}: is what this Houdini's license")
+    assert not list(recovery(artist).iterdir())
+
+
 def test_what_houdini_raises_is_told_and_esc_is_not(artist: Any) -> None:
     artist.refusal = hou.OperationFailed("The node is locked.")
     export(artist, "/World/camera", SMALL)

@@ -47,6 +47,7 @@ class _Session:
         self.playbar = (1.0, 240.0)
         self.scene: Callable[[float], Usd.Stage] | None = None  # what a Scene Import sees
         self.refusal: str | Error = ""  # what the next USD ROP says instead of writing
+        self.scrambled = ""  # suffix that a limited license puts in place of .usd
 
     def answer(self, question: str) -> Any:
         if not self.answers:
@@ -266,6 +267,8 @@ class LopNode(OpNode):
         for frame in frames[1:]:
             UsdUtils.StitchLayers(collected, source.stage(frame=frame).Flatten())
         collected.Export(value["lopoutput"])
+        if _session.scrambled:
+            Path(value["lopoutput"]).rename(Path(value["lopoutput"]).with_suffix(_session.scrambled))
 
 
 class LopNetwork(OpNode):

@@ -13,6 +13,8 @@ from usd_tools.errors import UserError
 from usd_tools.husk import frame_runs
 
 _STAGE_NETWORK = "/stage"
+_SCRAMBLED = (".usdnc", ".usdlc")
+"""What limited licenses (Apprentice, Indie) save in place of .usd: files for Houdini alone."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,8 @@ def write_stage(source: hou.LopNode, path: Path, frames: Sequence[int]) -> None:
         raise UserError(f"{path}: is part of the stage of {source.path()}; choose another folder")
     del stage
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)  # so that an old file does not pass for the new one
+    for old in (path, *_scrambled(path)):
+        old.unlink(missing_ok=True)  # so that an old file does not pass for the new one
     first, last, step = _frame_range(frames)
     with _temporary_lop(source.parent(), "usd_rop", source) as rop:
         _set(
@@ -98,10 +101,21 @@ def write_stage(source: hou.LopNode, path: Path, frames: Sequence[int]) -> None:
             )
         button.pressButton()
         told = "; ".join(rop.errors())
+    for file in _scrambled(path):
+        if file.is_file():
+            file.unlink()
+            raise UserError(
+                f"{file.name}: is what this Houdini's license (Apprentice or Indie) saves in place of "
+                f"{path.name}, and no other program can read it; exporting needs a license without that limit"
+            )
     if told or not path.is_file():
         raise UserError(
             f"{source.path()}: its stage could not be written to {path}: {told or 'no reason given'}"
         )
+
+
+def _scrambled(path: Path) -> list[Path]:
+    return [path.with_suffix(suffix) for suffix in _SCRAMBLED]
 
 
 def _frame_range(frames: Sequence[int]) -> tuple[int, int, int]:
