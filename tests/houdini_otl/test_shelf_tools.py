@@ -126,6 +126,14 @@ def test_export_with_a_new_turntable(artist: Any, tmp_path: Path) -> None:
     assert husk.split("\t")[:6] == ["-f", "11", "-n", "6", "-i", "1"]
 
 
+def test_stage_without_cameras_gets_a_turntable_unasked(artist: Any, scene: Scene) -> None:
+    stage = Usd.Stage.Open(str(scene.stage))
+    stage.RemovePrim("/World/camera")
+    artist.selected = (hou.LopNode("/stage/bare", stage_at=lambda frame: stage),)
+    export(artist, None)
+    assert artist.messages == [f"Export {OBJECT}"], "the form is the first question"
+
+
 def test_export_of_a_turntable_node_takes_its_own_frames(artist: Any, scene: Scene, tmp_path: Path) -> None:
     def cooked(frame: float) -> Usd.Stage:
         stage = Usd.Stage.Open(open_stage(scene.stage).Flatten())

@@ -141,6 +141,8 @@ def _ask_cameras(stage: Any, source: StageSource) -> list[str]:
         UserError: both were chosen.
     """
     existing = cameras(stage)
+    if not existing:
+        return []
     choices = [*existing, NEW_TURNTABLE]
     likely = most_likely(choices, source.hints)
     chosen = dialogs.choose_several("Camera to render through, or several", choices, jobs.EXPORT, likely)
