@@ -74,6 +74,8 @@ def test_the_selected_object_comes_first() -> None:
         ("Linear Rec.709 (sRGB)", "lin_rec709"),
         ("lin_rec709_scene", "lin_rec709"),
         ("Utility - Linear - Rec.709", "lin_rec709"),
+        ("Utility - Linear - sRGB", "lin_rec709"),
+        ("lin_srgb", "lin_rec709"),
     ],
 )
 def test_color_spaces_by_their_names(name: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,6 +91,8 @@ def test_color_space_without_configuration_or_its_module(monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "PyOpenColorIO", None)
     assert render_color_space({}) == "lin_rec709"
     assert render_color_space({"OCIO": "config.ocio"}) == "acescg"
+    with pytest.raises(UserError, match="Houdini renders in sRGB - Texture"):
+        known_color_space("sRGB - Texture")
     with pytest.raises(UserError, match="Houdini renders in ARRI Wide Gamut"):
         known_color_space("ARRI Wide Gamut")
 

@@ -27,6 +27,7 @@ from texture_recovery.turntable import Turntable, write_turntable
 from tests.houdini_otl.impostors import install_husk, install_training_python
 from tests.usd_tools.stages import Scene, define_material, define_sphere, write_scene
 from tests.usd_tools.test_import_materials import make_run
+from usd_tools.errors import UserError
 from usd_tools.stage import open_stage
 from usd_tools.usd_to_llff import main as convert
 
@@ -197,6 +198,17 @@ def test_objects_and_sops_come_through_a_scene_import(artist: Any, scene: Scene)
     assert "/stage/texture_recovery_export" not in artist.nodes
     export(artist, "/World/camera", SMALL)
     assert artist.messages[-1].startswith("The dataset is ready")
+
+
+def test_nodes_inside_a_lop_mean_that_lop(artist: Any) -> None:
+    """Such as the SOPs of a SOP Create, which lie in no object."""
+    hou.OpNode("/stage/OUT/sopnet")
+    artist.selected = (hou.SopNode("/stage/OUT/sopnet/box"),)
+    with selected_stage() as source:
+        assert source.node.path() == "/stage/OUT"
+    artist.selected = (hou.OpNode("/tasks"),)
+    with pytest.raises(UserError, match="select the LOP node"), selected_stage():
+        pass
 
 
 def test_what_is_displayed_counts_where_nothing_is_selected(artist: Any) -> None:

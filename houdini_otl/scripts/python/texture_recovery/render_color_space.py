@@ -28,7 +28,7 @@ def known_color_space(name: str) -> str:
     plain = "".join(letter for letter in name.lower() if letter.isalnum())
     if "acescg" in plain or "linap1" in plain:
         return "acescg"
-    if "709" in plain and "lin" in plain:
+    if "lin" in plain and ("709" in plain or "srgb" in plain):  # of the same primaries
         return "lin_rec709"
     raise UserError(
         f"Houdini renders in {name} (scene_linear of $OCIO), which cannot be converted; expected ACEScg or "

@@ -27,23 +27,24 @@ class StageSource:
 
 @contextmanager
 def selected_stage() -> Iterator[StageSource]:
-    """The selected LOP's stage; that of the whole scene where only objects or SOPs are selected.
+    """The selected LOP's stage; that of the whole scene where only objects or SOPs in them are selected.
 
-    Without a selection it is that of /stage's displayed node. A scene is brought into Solaris by a Scene
-    Import that is deleted afterwards.
+    A node inside a LOP, such as a SOP Create's, means that LOP; nothing selected means the LOP that /stage
+    displays. A scene is brought into Solaris by a Scene Import that is deleted afterwards.
 
     Raises:
         UserError: nothing usable is selected.
     """
     selected = hou.selectedNodes()
     lops = [node for node in selected if isinstance(node, hou.LopNode)]
-    node = next(iter([*lops, *selected]), None) or displayed_lop()
+    chosen = next(iter([*lops, *selected]), None)
+    node = displayed_lop() if chosen is None else _lop_or_object(chosen)
     if isinstance(node, hou.LopNode):
         yield StageSource(node, tuple(str(path) for path in node.lastModifiedPrims()))
-    elif isinstance(node, (hou.ObjNode, hou.SopNode)):
+    elif isinstance(node, hou.ObjNode):
         with _temporary_lop(lop_network(), "sceneimport", None) as scene:
             _set(scene, {"objects": "*"})
-            yield StageSource(scene, (_object_of(node).name(),))
+            yield StageSource(scene, (node.name(),))
     else:
         raise UserError(
             "select the LOP node that shows the object (or its OBJ or SOP node) in a network, and click again"
@@ -175,11 +176,9 @@ def lop_network() -> hou.Node:
     return network
 
 
-def _object_of(node: hou.Node) -> hou.Node:
-    """The object that a SOP lies in, or the object itself."""
-    while not isinstance(node, hou.ObjNode):
-        parent = node.parent()
-        if parent is None:
-            return node
-        node = parent
-    return node
+def _lop_or_object(node: hou.Node) -> hou.Node | None:
+    """The LOP or the object that `node` is or lies in."""
+    place: hou.Node | None = node
+    while place is not None and not isinstance(place, (hou.LopNode, hou.ObjNode)):
+        place = place.parent()
+    return place
