@@ -41,7 +41,6 @@ def test_from_node_to_report(houdini: Any, scene: Scene, tmp_path: Path) -> None
         tmp_path / "job",
         object_path="/World/sphere",
         cameras="/World/camera",
-        frames="1:4",
         resolution=(32, 32),
         test_every=4,
         color_space="lin_rec709",

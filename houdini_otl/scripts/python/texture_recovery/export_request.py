@@ -8,6 +8,7 @@ from pathlib import Path
 
 from texture_recovery.form_fields import one_of, positive_integer
 from texture_recovery.pipeline_commands import JobFolder
+from texture_recovery.stage_defaults import ExportDefaults
 from texture_recovery.turntable import Turntable
 from usd_tools.camera_views import CAMERA_TOKEN
 from usd_tools.color import COLOR_SPACES
@@ -91,20 +92,14 @@ class ExportRequest:
         return f"{CAMERA_TOKEN}/stage.%04d.exr" if len(self.camera_paths) > 1 else "stage.%04d.exr"
 
 
-def default_fields(
-    folder: str,
-    frames: str,
-    color_space: str,
-    resolution: tuple[int, int] | None = None,
-    samples: int | None = None,
-) -> dict[str, str]:
-    """The form as it is first shown: labels and contents. resolution, samples: None if nothing tells."""
-    width, height = resolution or ExportRequest.resolution
+def default_fields(folder: str, told: ExportDefaults, color_space: str) -> dict[str, str]:
+    """The form as it is first shown: labels and their contents."""
+    width, height = told.resolution
     return {
         FOLDER: folder,
-        FRAMES: frames,
+        FRAMES: told.frames,
         RESOLUTION: f"{width}x{height}",
-        SAMPLES: str(samples or ExportRequest.samples),
+        SAMPLES: str(told.samples),
         TEST_EVERY: "8",
         COLOR_SPACE: color_space,
     }

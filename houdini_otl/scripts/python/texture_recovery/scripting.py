@@ -18,6 +18,7 @@ from texture_recovery import jobs, session
 from texture_recovery.export_request import ExportRequest
 from texture_recovery.pipeline_commands import JobFolder
 from texture_recovery.render_color_space import render_color_space
+from texture_recovery.stage_defaults import stage_defaults
 from texture_recovery.stage_export import check_stage, finish_stage
 from texture_recovery.stage_source import lop_at, write_stage
 from texture_recovery.training_presets import knows_light
@@ -33,36 +34,40 @@ def export(
     *,
     object_path: str,
     cameras: str | Sequence[str] = (),
-    frames: str = "1:64",
-    resolution: tuple[int, int] = (512, 512),
-    samples: int = 128,
+    frames: str | None = None,
+    resolution: tuple[int, int] | None = None,
+    samples: int | None = None,
     test_every: int = 8,
     color_space: str | None = None,
     ground_truth: bool = True,
 ) -> JobFolder:
     """Writes the stage of the LOP node, renders it with husk and converts it, all below `folder`.
 
-    cameras: one prim path or several; none for a new turntable. frames: SPEC. color_space: of the renders;
-    None for what Houdini is set to.
+    cameras: one prim path or several; none for a new turntable. frames: SPEC. frames, resolution, samples:
+    None for what the stage tells, as on the shelf; of a new turntable, 64 frames, 512x512 and 128.
+    color_space: of the renders; None for what Houdini is set to.
 
     Raises:
         UserError: in one line, what does not fit or failed.
     """
     setup_logging()
     training = session.training()
+    node = lop_at(node_path)
+    through = [cameras] if isinstance(cameras, str) else list(cameras)
+    told = stage_defaults(node.stage(), through, hou.frame(), tuple(hou.playbar.frameRange()))
     request = ExportRequest(
         JobFolder(Path(folder).absolute()),
         object_path,
-        [cameras] if isinstance(cameras, str) else cameras,
-        frames,
-        resolution,
-        samples,
+        through,
+        frames or told.frames,
+        resolution or told.resolution,
+        samples or told.samples,
         test_every,
         color_space or render_color_space(session.environment()),
         ground_truth,
     )
     still = request.turntable is not None
-    write_stage(lop_at(node_path), request.folder.stage, [int(hou.frame())] if still else request.numbers)
+    write_stage(node, request.folder.stage, [int(hou.frame())] if still else request.numbers)
     finish_stage(request)
     check_stage(request)
     jobs.remove_earlier_pictures(request.folder)

@@ -18,7 +18,7 @@ from texture_recovery.render_color_space import render_color_space
 from texture_recovery.report import open_report as open_page
 from texture_recovery.run_status import read_run_status
 from texture_recovery.stage_choices import cameras, most_likely, recoverable_objects
-from texture_recovery.stage_defaults import export_frames, export_resolution, export_samples
+from texture_recovery.stage_defaults import stage_defaults
 from texture_recovery.stage_export import check_stage, finish_stage
 from texture_recovery.stage_source import StageSource, selected_stage, write_stage
 from texture_recovery.training_presets import (
@@ -36,7 +36,6 @@ IMPORT, REPORT = "Import Recovered", "Open Report"
 NEW_TURNTABLE = "New turntable around the object"
 WITHOUT_TRUTH = "Go On Without"
 RESUME, ANEW, KEEP = "Resume", "Train Anew", "Keep It"
-_TURNTABLE_FRAMES = "1:64"
 _MOST_WARNINGS = 5
 
 
@@ -118,18 +117,8 @@ def _ask_request(source: StageSource) -> ExportRequest:
         )
     through = _ask_cameras(stage, source)
     folder = f"$HIP/texture_recovery/{objects[chosen].rsplit('/', 1)[-1]}"
-    color_space = render_color_space(session.environment())
-    if through:
-        first, last = hou.playbar.frameRange()
-        fields = default_fields(
-            folder,
-            export_frames(stage, through, hou.frame(), (first, last)),
-            color_space,
-            export_resolution(stage, through[0], hou.frame()),
-            export_samples(stage),
-        )
-    else:
-        fields = default_fields(folder, _TURNTABLE_FRAMES, color_space)
+    told = stage_defaults(stage, through, hou.frame(), tuple(hou.playbar.frameRange()))
+    fields = default_fields(folder, told, render_color_space(session.environment()))
     filled_in = dialogs.fill_in(f"Export {objects[chosen]}", fields, jobs.EXPORT)
     return request_from_fields(filled_in, dialogs.expanded, objects[chosen], through)
 
