@@ -36,8 +36,8 @@ class ExportRequest:
     object_path: str
     cameras: Sequence[str]
     frames: str
-    resolution: tuple[int, int] = (512, 512)
-    samples: int = 128
+    resolution: tuple[int, int] = ExportDefaults.resolution
+    samples: int = ExportDefaults.samples
     test_every: int = 8
     color_space: str = "acescg"
     ground_truth: bool = True
