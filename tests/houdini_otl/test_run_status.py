@@ -28,6 +28,8 @@ def test_what_training_writes_is_understood(tmp_path: Path) -> None:
     status = read_run_status(run.path)
     assert status is not None and not status.seems_alive()
     assert str(status) == "ended in coarse stage, 20 of 80 (RuntimeError: out of memory)"
+    run.report("coarse", 80, 80)
+    assert str(read_run_status(run.path)) == "what follows the coarse stage"
     run.report(DONE, 1, 1)
     status = read_run_status(run.path)
     assert status is not None and status.finished and str(status) == "finished"

@@ -42,11 +42,12 @@ class RunStatus:
     def __str__(self) -> str:
         if self.finished:
             return "finished"
-        where = (
-            self.stage
-            if self.stage == "starting"
-            else f"{self.stage} stage, {self.iteration} of {self.total}"
-        )
+        if self.stage == "starting":
+            where = "starting"
+        elif self.iteration < self.total:
+            where = f"{self.stage} stage, {self.iteration} of {self.total}"
+        else:  # unwrapping, baking or export, which tell nothing of themselves
+            where = f"what follows the {self.stage} stage"
         return where if self.error is None else f"ended in {where} ({self.error})"
 
 
