@@ -46,29 +46,31 @@ def make_folder(path: Path, *, truth: bool) -> JobFolder:
     return folder
 
 
+def file_of(preset: Preset) -> Path | None:
+    return None if preset.config is None else ROOT / "recon" / "configs" / preset.config
+
+
 def config_of(preset: Preset, folder: JobFolder, **changes: str) -> Config:
-    fields = training_fields(preset, light_is_known=knows_light(folder.dataset)) | changes
-    settings = settings_from_fields(fields, preset, folder)
-    return load_config(ROOT / "recon" / "configs" / preset.config if preset.config else None, settings)
+    usual = load_config(file_of(preset), []).flat()
+    fields = training_fields(preset, usual, light_is_known=knows_light(folder.dataset)) | changes
+    return load_config(file_of(preset), settings_from_fields(fields, preset, usual, folder))
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.label)
-def test_form_shows_what_the_presets_settings_say(folder: JobFolder, preset: Any) -> None:
-    config = config_of(preset, folder)
-    assert config.train.coarse_iterations == preset.coarse_iterations
-    assert config.train.fine_iterations == preset.fine_iterations
-    assert config.train.resolution == preset.picture_size
-    assert config.textures.resolution == preset.texture_size
-    assert (config.light.mode, config.material.occlusion) == ("known", False)
+def test_what_is_left_alone_is_as_in_the_settings_file(folder: JobFolder, preset: Any) -> None:
     mesh = str(folder.dataset / "ground_truth" / "mesh.obj")
-    assert config.geometry.mesh == (mesh if preset.keep_mesh else None)
-    assert (COARSE in training_fields(preset, light_is_known=True)) != preset.keep_mesh
+    usual = load_config(file_of(preset), [f"geometry.mesh={mesh}"] if preset.keep_mesh else [])
+    assert config_of(preset, folder) == usual
 
 
-def test_what_is_left_alone_is_not_set(folder: JobFolder) -> None:
-    """A run's config then follows its file, whatever that will say."""
-    fields = training_fields(PRESETS[0], light_is_known=True)
-    assert settings_from_fields(fields, PRESETS[0], folder) == []
+def test_forms_show_what_the_files_say(folder: JobFolder) -> None:
+    small, kept, large = PRESETS[0], PRESETS[1], PRESETS[2]
+    values = load_config(file_of(small), ["train.fine_iterations=7", "train.resolution=96"]).flat()
+    fields = training_fields(small, values, light_is_known=True)
+    assert (fields[FINE], fields[PICTURES], fields[LIGHT], fields[OCCLUSION]) == ("7", "96", "known", "no")
+    assert COARSE in fields and COARSE not in training_fields(kept, values, light_is_known=True)
+    fields = training_fields(large, load_config(None, []).flat(), light_is_known=False)
+    assert (fields[PICTURES], fields[LIGHT]) == ("full", "learnt")
 
 
 def test_every_field_has_its_effect(folder: JobFolder) -> None:

@@ -11,13 +11,14 @@ from texture_recovery import ROOT
 from texture_recovery.pipeline_commands import Training
 from texture_recovery.settings import FILE_NAME, Settings, load_settings, save_settings
 from texture_recovery.training_python import (
-    check_settings,
     check_training,
     find_training,
     graphics_card,
     own_python,
+    resolved_settings,
 )
 
+from recon.config import load_config
 from tests.houdini_otl.impostors import install_training_python
 from usd_tools.errors import UserError
 from usd_tools.usd_to_llff import PYTHON_VARIABLE
@@ -101,16 +102,21 @@ def test_graphics_card_is_what_torch_tells(tmp_path: Path) -> None:
     assert graphics_card(Training(str(tmp_path / "none"), str(tmp_path)), os.environ) == ""
 
 
-def test_settings_are_checked_by_the_training_itself() -> None:
+def test_settings_are_read_by_the_training_itself() -> None:
     training = Training(sys.executable, str(ROOT))
-    check_settings(training, None, ["seed=3"], os.environ)
-    check_settings(training, training.config("cpu.yaml"), [], os.environ)
+    small = training.config("cpu.yaml")
+    values = resolved_settings(training, small, ["seed=3"], os.environ)
+    assert values == {
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in load_config(Path(small), ["seed=3"]).flat().items()
+    }
+    assert resolved_settings(training, None, [], os.environ) != values
     with pytest.raises(UserError, match=r"^settings: unknown key 'sed' \(did you mean 'seed'\?\)$"):
-        check_settings(training, training.config("cpu.yaml"), ["sed=3"], os.environ)
+        resolved_settings(training, small, ["sed=3"], os.environ)
     with pytest.raises(UserError, match="no such config file"):
-        check_settings(training, training.config("gpu.yaml"), [], os.environ)
+        resolved_settings(training, training.config("gpu.yaml"), [], os.environ)
     with pytest.raises(UserError, match="does not start"):
-        check_settings(Training("/none/python", str(ROOT)), None, [], os.environ)
+        resolved_settings(Training("/none/python", str(ROOT)), None, [], os.environ)
 
 
 def test_settings_survive(tmp_path: Path) -> None:

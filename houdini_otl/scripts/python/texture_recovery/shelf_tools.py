@@ -28,7 +28,7 @@ from texture_recovery.training_presets import (
     settings_from_fields,
     training_fields,
 )
-from texture_recovery.training_python import check_settings, graphics_card
+from texture_recovery.training_python import graphics_card, resolved_settings
 from usd_tools.errors import UserError
 from usd_tools.import_materials import light_was_learnt
 
@@ -185,18 +185,23 @@ def _wants_new_run(folder: JobFolder) -> bool:
 
 
 def _new_run(folder: JobFolder, training: Training) -> BackgroundJob:
-    gpu = graphics_card(training, session.environment())
+    environment = session.environment()
+    gpu = graphics_card(training, environment)
     machine = f"This machine has {gpu}" if gpu else "No NVIDIA GPU was found that training could use"
     labels = [preset.label for preset in PRESETS]
     chosen = dialogs.choose(f"What to train. {machine}.", labels, jobs.TRAIN, likely_preset(gpu))
     preset = PRESETS[chosen]
-    fields = training_fields(preset, light_is_known=knows_light(folder.dataset))
-    values = settings_from_fields(dialogs.fill_in(preset.label, fields, jobs.TRAIN), preset, folder)
     config = None if preset.config is None else training.config(preset.config)
-    check_settings(training, config, values, session.environment())
+    usual = resolved_settings(training, config, (), environment)
+    fields = training_fields(preset, usual, light_is_known=knows_light(folder.dataset))
+    filled_in = dialogs.fill_in(preset.label, fields, jobs.TRAIN)
+    settings = settings_from_fields(filled_in, preset, usual, folder)
+    resolved_settings(
+        training, config, settings, environment
+    )  # tells mistakes while the earlier run is there
     if folder.run.exists():
         jobs.put_run_aside(folder)
-    return jobs.train_job(folder, training, session.environment(), config=preset.config, settings=values)
+    return jobs.train_job(folder, training, environment, config=preset.config, settings=settings)
 
 
 def _open_page(folder: JobFolder) -> None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from texture_recovery.form_fields import one_of, positive_integer
 from texture_recovery.pipeline_commands import JobFolder
@@ -22,6 +23,7 @@ MORE = "More settings (such as train.batch=4 seed=1)"
 FULL = "full"
 """In place of a size: pictures as they were rendered."""
 
+_LIGHT, _OCCLUSION = "light.mode", "material.occlusion"
 _NUMBERS = {
     COARSE: "train.coarse_iterations",
     FINE: "train.fine_iterations",
@@ -34,33 +36,22 @@ _NUMBERS = {
 class Preset:
     """config: settings file in recon/configs; None for the defaults. keep_mesh: the original mesh and UVs.
 
-    large: whether it is made for an NVIDIA GPU. The other fields are what the settings say, for the form.
+    large: whether it is made for an NVIDIA GPU.
     """
 
     label: str
     config: str | None
     keep_mesh: bool
     large: bool
-    coarse_iterations: int
-    fine_iterations: int
-    picture_size: int | None
-    texture_size: int
 
 
-def _small(what: str, *, keep_mesh: bool) -> Preset:
-    return Preset(f"Small, for any computer: {what}", "cpu.yaml", keep_mesh, False, 800, 500, 128, 512)
-
-
-def _large(what: str, *, keep_mesh: bool) -> Preset:
-    return Preset(f"Full size, for an NVIDIA GPU: {what}", None, keep_mesh, True, 1000, 1000, None, 1024)
-
-
+_SMALL, _LARGE = "Small, for any computer", "Full size, for an NVIDIA GPU"
 _NEW, _KEPT = "new mesh and textures", "textures on the original mesh and UVs"
 PRESETS = (
-    _small(_NEW, keep_mesh=False),
-    _small(_KEPT, keep_mesh=True),
-    _large(_NEW, keep_mesh=False),
-    _large(_KEPT, keep_mesh=True),
+    Preset(f"{_SMALL}: {_NEW}", "cpu.yaml", keep_mesh=False, large=False),
+    Preset(f"{_SMALL}: {_KEPT}", "cpu.yaml", keep_mesh=True, large=False),
+    Preset(f"{_LARGE}: {_NEW}", None, keep_mesh=False, large=True),
+    Preset(f"{_LARGE}: {_KEPT}", None, keep_mesh=True, large=True),
 )
 
 
@@ -69,36 +60,44 @@ def likely_preset(gpu: str) -> int:
     return next(index for index, preset in enumerate(PRESETS) if preset.large == bool(gpu))
 
 
-def training_fields(preset: Preset, *, light_is_known: bool) -> dict[str, str]:
-    """The form as it is first shown: labels and their contents. A kept mesh has no coarse stage."""
+def training_fields(preset: Preset, values: Mapping[str, Any], *, light_is_known: bool) -> dict[str, str]:
+    """The form as it is first shown: labels and their contents. values: the preset's settings by their keys.
+
+    A kept mesh has no coarse stage.
+    """
+    numbers = {label: values[key] for label, key in _NUMBERS.items()}
+    fields = {label: FULL if number is None else str(number) for label, number in numbers.items()}
+    if preset.keep_mesh:
+        del fields[COARSE]
     return {
-        **({} if preset.keep_mesh else {COARSE: str(preset.coarse_iterations)}),
-        FINE: str(preset.fine_iterations),
-        PICTURES: str(preset.picture_size or FULL),
-        TEXTURES: str(preset.texture_size),
-        LIGHT: "known" if light_is_known else "learnt",
-        OCCLUSION: "no",
+        **fields,
+        LIGHT: values[_LIGHT] if light_is_known else "learnt",
+        OCCLUSION: "yes" if values[_OCCLUSION] else "no",
         MORE: "",
     }
 
 
-def settings_from_fields(fields: Mapping[str, str], preset: Preset, folder: JobFolder) -> list[str]:
-    """What differs from the preset's settings, as `KEY=VALUE`, for the dataset of `folder`.
+def settings_from_fields(
+    fields: Mapping[str, str], preset: Preset, values: Mapping[str, Any], folder: JobFolder
+) -> list[str]:
+    """What differs from the preset's settings `values`, as `KEY=VALUE`, for the dataset of `folder`.
 
     Raises:
         UserError: there is no dataset, or not what is needed of it, or a field is not what it should be.
     """
-    defaults = training_fields(preset, light_is_known=knows_light(folder.dataset))
-    settings = []
-    if preset.keep_mesh:
-        settings.append(f"geometry.mesh={_original_mesh(folder.dataset)}")
-    for label in [label for label in _NUMBERS if label in fields and fields[label] != defaults[label]]:
-        whole = label == PICTURES and fields[label] == FULL
-        settings.append(f"{_NUMBERS[label]}={'null' if whole else positive_integer(fields, label)}")
-    if one_of(fields, LIGHT, ("known", "learnt")) == "learnt":
-        settings.append("light.mode=learnt")
-    if one_of(fields, OCCLUSION, ("yes", "no")) == "yes":
-        settings.append("material.occlusion=true")
+    settings = [f"geometry.mesh={_original_mesh(folder.dataset)}"] if preset.keep_mesh else []
+    for label, key in _NUMBERS.items():
+        if label in fields:
+            whole = label == PICTURES and fields[label] == FULL
+            number = None if whole else positive_integer(fields, label)
+            if number != values[key]:
+                settings.append(f"{key}={'null' if number is None else number}")
+    light = one_of(fields, LIGHT, ("known", "learnt"))
+    if light != values[_LIGHT]:
+        settings.append(f"{_LIGHT}={light}")
+    occlusion = one_of(fields, OCCLUSION, ("yes", "no")) == "yes"
+    if occlusion != values[_OCCLUSION]:
+        settings.append(f"{_OCCLUSION}={str(occlusion).lower()}")
     return settings + _more(fields[MORE])
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from texture_recovery import ROOT
 from texture_recovery.pipeline_commands import Training, command_environment
@@ -15,12 +17,12 @@ from usd_tools.usd_to_llff import PYTHON_VARIABLE
 
 _NEEDED = ("torch", "warp", "pxr", "OpenEXR", "imageio")
 _SECONDS = 60.0
-_CHECK_SETTINGS = """
-import sys
+_RESOLVE_SETTINGS = """
+import json, sys
 from recon.config import load_config
 from usd_tools.errors import UserError
 try:
-    load_config(sys.argv[1] or None, sys.argv[2:])
+    print(json.dumps(load_config(sys.argv[1] or None, sys.argv[2:]).flat()))
 except UserError as error:
     sys.exit(str(error))
 """
@@ -93,24 +95,24 @@ def graphics_card(training: Training, environment: Mapping[str, str]) -> str:
     return "" if result.returncode else (result.stdout.strip().splitlines() or [""])[-1]
 
 
-def check_settings(
+def resolved_settings(
     training: Training, config: str | None, settings: Sequence[str], environment: Mapping[str, str]
-) -> None:
-    """Looks whether training takes these settings, before an earlier run is touched.
+) -> dict[str, Any]:
+    """All settings of a run by their keys, such as `train.batch`, as training understands what it is given.
 
     config: as `train_command` takes it. settings: `KEY=VALUE`.
 
     Raises:
         UserError: a key is unknown, or a value is not what is expected.
     """
-    arguments = [config or "", *settings]
     try:
-        result = _ask(training, _CHECK_SETTINGS, environment, arguments)
+        result = _ask(training, _RESOLVE_SETTINGS, environment, [config or "", *settings])
     except (OSError, subprocess.TimeoutExpired) as error:
         raise UserError(f"{training.python}: the training Python does not start ({error})") from None
     if result.returncode:
         told = (result.stderr.strip().splitlines() or ["they cannot be read"])[-1]
         raise UserError(f"settings: {told.removeprefix('--set ')}")
+    return dict(json.loads(result.stdout.strip().splitlines()[-1]))
 
 
 def _ask(
