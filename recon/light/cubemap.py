@@ -22,6 +22,7 @@ import numpy as np
 import torch
 import warp as wp
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from recon.warp_runtime import launch
 
@@ -125,6 +126,14 @@ def add_border(faces: Tensor) -> Tensor:
     texels = faces.reshape(-1, channels)
     corners = texels.index_select(0, corner.reshape(-1)).view(8, 3, channels).mean(dim=1)
     return torch.cat([texels, corners]).index_select(0, source).view(6, n + 2, n + 2, channels)
+
+
+def upsample(faces: Tensor) -> Tensor:
+    """(6, N, N, C) -> (6, 2 N, 2 N, C): bilinear between texel centres, and without seams. Differentiable."""
+    n = faces.shape[1]
+    images = add_border(faces).permute(0, 3, 1, 2)
+    finer = interpolate(images, scale_factor=2, mode="bilinear", align_corners=False)
+    return finer[:, :, 2 : 2 * n + 2, 2 : 2 * n + 2].permute(0, 2, 3, 1)
 
 
 @wp.struct

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, reduce
 
 import torch
 from torch import Tensor, nn
 
 from recon.light import latlong
-from recon.light.cubemap import add_border, level_table
+from recon.light.cubemap import add_border, level_table, upsample
 from recon.light.prefilter import Prefilter
 
 # Radiance of a trainable light is at least this, so that its logarithm exists.
@@ -82,7 +82,10 @@ class EnvironmentLight(nn.Module):
     """A distant light as a cubemap (6, N, N, 3) of scene-linear radiance, known or trainable.
 
     Use `EnvironmentLight.known` or `EnvironmentLight.trainable`. A trainable light holds log-radiance: it is
-    positive and covers a high dynamic range with even steps.
+    positive and covers a high dynamic range with even steps. It is the sum of a pyramid, level k of which has
+    2^k texels along a side. An optimizer that gives every parameter a step of its own, such as Adam, then
+    moves whole regions at once and sooner than single texels, so that the light explains shading before the
+    base color does.
     """
 
     radiance: Tensor
@@ -99,7 +102,9 @@ class EnvironmentLight(nn.Module):
         self._prefilter: Prefilter | None = None
         self._prefiltered: PrefilteredLight | None = None
         if trainable:
-            self.log_radiance = nn.Parameter(cube.clamp_min(_FLOOR).log())
+            finest = cube.clamp_min(_FLOOR).log()
+            coarser = [finest.new_zeros(6, 2**k, 2**k, 3) for k in range(resolution.bit_length() - 1)]
+            self.log_pyramid = nn.ParameterList([*coarser, finest])
         else:
             self.register_buffer("radiance", cube)
 
@@ -133,7 +138,9 @@ class EnvironmentLight(nn.Module):
 
     def cubemap(self) -> Tensor:
         """(6, N, N, 3) radiance; differentiable if trainable."""
-        return self.log_radiance.exp() if self._trainable else self.radiance
+        if not self._trainable:
+            return self.radiance
+        return reduce(lambda coarser, level: upsample(coarser) + level, self.log_pyramid).exp()
 
     def prefilter(self) -> PrefilteredLight:
         """The light in the form that `recon.render.shade` takes.

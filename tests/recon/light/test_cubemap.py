@@ -10,6 +10,7 @@ from recon.light.cubemap import (
     lookup,
     texel_directions,
     texel_solid_angles,
+    upsample,
 )
 from tests.recon.light import reference_light
 
@@ -68,6 +69,18 @@ def test_border_repeats_the_nearest_texels_across_the_edge(resolution):
 def test_border_gradient():
     faces = torch.randn(6, 3, 3, 2, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(add_border, faces)
+
+
+@pytest.mark.parametrize("resolution", [1, 2, 8])
+def test_upsampling_shows_between_texels_what_a_lookup_finds_there(resolution):
+    faces = torch.randn(6, resolution, resolution, 3, generator=torch.Generator().manual_seed(3))
+    expected = lookup((add_border(faces),), texel_directions(2 * resolution).reshape(-1, 3))
+    torch.testing.assert_close(upsample(faces).reshape(-1, 3), expected, atol=1e-5, rtol=0)
+
+
+def test_upsampling_gradient():
+    faces = torch.randn(6, 3, 3, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    assert torch.autograd.gradcheck(upsample, faces.requires_grad_())
 
 
 def test_lookup_is_continuous_across_every_edge_and_corner():

@@ -1,8 +1,11 @@
 import pytest
 import torch
+from torch.nn.functional import normalize
 
 from recon.light.cubemap import lookup
 from recon.light.environment import EnvironmentLight, PrefilteredLight
+from recon.light.fg_table import fg_table
+from recon.render.shade import shade
 from tests.recon.light.test_latlong import patch_probe
 
 
@@ -38,6 +41,38 @@ def test_trainable_light_starts_grey_and_learns_a_radiance():
         loss.backward()
         optimizer.step()
     torch.testing.assert_close(light.cubemap(), torch.full((6, 8, 8, 3), 5.0), rtol=0.1, atol=0)
+
+
+def test_a_pyramid_keeps_shading_out_of_the_base_color():
+    """Why a light is learnt as a pyramid: texel by texel it comes late, and base color takes its place."""
+    generator = torch.Generator().manual_seed(0)
+    normal = normalize(torch.randn(2000, 3, generator=generator), dim=-1)
+    to_camera = normalize(normal + 0.5 * torch.randn(2000, 3, generator=generator), dim=-1)
+    cells = torch.randn(100, 3, generator=generator)
+    cell = (normal @ normalize(cells, dim=-1).T).argmax(dim=1)
+    rough, paint = torch.full((2000, 1), 0.3), torch.zeros(2000, 1)
+
+    def shown(light: EnvironmentLight, color: torch.Tensor) -> torch.Tensor:
+        open_to_light = torch.ones_like(paint)
+        return shade(color, normal, rough, paint, open_to_light, to_camera, light.prefilter(), fg_table())
+
+    probe, _ = patch_probe()
+    truth = shown(EnvironmentLight.known(probe + 0.2, 16), torch.full((2000, 3), 0.6)).detach()
+
+    def unevenness(whole: bool) -> float:
+        """Of the base color of an even sphere, once it and the light have been learnt together."""
+        light = EnvironmentLight.trainable(16)
+        color = torch.zeros(100, 3, requires_grad=True)
+        parts = list(light.parameters()) if whole else [light.log_pyramid[-1]]
+        optimizer = torch.optim.Adam([*parts, color], lr=0.03)
+        for _ in range(100):
+            optimizer.zero_grad()
+            (shown(light, color.sigmoid()[cell]) - truth).square().mean().backward()
+            optimizer.step()
+        learnt = color.detach().sigmoid()
+        return float((learnt / learnt.mean(dim=0) - 1.0).abs().mean())
+
+    assert unevenness(whole=True) < 0.7 * unevenness(whole=False)
 
 
 def test_export_of_a_learnt_probe_keeps_orientation():
