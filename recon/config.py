@@ -154,7 +154,7 @@ class LightConfig:
     probe: str | None = None
     resolution: int = _field(128, choices=(16, 32, 64, 128, 256, 512, 1024))
     initial: float = _field(0.5, above=0.0)
-    learning_rate: float = _field(0.03, above=0.0)
+    learning_rate: float = _field(0.1, above=0.0)
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ class RegularizerConfig:
     smoothness_ramp: int = _field(500, minimum=0)
     jitter: float = _field(0.01, above=0.0)
     subset: float = _field(0.25, above=0.0, maximum=1.0)
-    light_grey: float = _field(0.005, minimum=0.0)
+    light_grey: float = _field(0.0005, minimum=0.0)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import argparse
 import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -65,6 +66,9 @@ _LOG = logging.getLogger(__name__)
 
 # A probe is exported as finely as the cubemap it lives in: four faces around the horizon.
 _PROBE_COLUMNS_PER_FACE = 4
+# A learnt light is at first blurred by wrong materials. Once it follows better ones, those found under it are
+# better still: share of the fine stage before the second search, when rates begin to fall.
+_SECOND_SEARCH = 0.3
 
 
 class Training:
@@ -118,8 +122,11 @@ class Training:
             scene = self._known_mesh_scene(setup)
         else:
             scene = self._unwrap_and_bake(self._learn_coarse(setup, found), setup)
-        if found is None or found.stage != "fine":
-            self._search_material(scene, setup)
+        # On an artist's mesh nothing is known yet of a light that is to be learnt.
+        lit = not setup.light.is_trainable or self.config.geometry.mesh is None
+        if lit and self._searches(scene) and (found is None or found.stage != "fine"):
+            with self.record.stage("search"):
+                self._search_material(scene, setup)
         self._learn_fine(scene, setup, found if found is not None and found.stage == "fine" else None)
 
         with self.record.stage("bake"):
@@ -201,22 +208,35 @@ class Training:
             self._atlas = AtlasTexels.of(mesh, self.config.textures.resolution)
         return make_texture_maps(self.config, bake_field(scene.material, mesh, self._atlas), self.device)
 
-    def _search_material(self, scene: FineScene, setup: TrainingSetup) -> None:
-        """Starts the fine stage's field from what the pictures say, where the light is known."""
-        field = scene.material
+    def _searches(self, scene: FineScene) -> bool:
         wanted = self.config.material.search and self.config.material.model == "split"
-        if not wanted or isinstance(field, TextureMaps) or setup.light.is_trainable:
-            return
-        with self.record.stage("search"):
-            if self.workers.leads:
-                teach(field, search_material(scene, setup), self.config.seed)
-            learnt = dict(field.named_parameters()) if self.workers.leads else None
-            tensors = self.workers.from_first(learnt, self.device)
-            field.load_state_dict(tensors, strict=False)
+        return wanted and not isinstance(scene.material, TextureMaps)
+
+    def _search_material(self, scene: FineScene, setup: TrainingSetup) -> None:
+        """Starts the fine stage's field anew from what the pictures say under the light as it is."""
+        field = scene.material
+        assert not isinstance(field, TextureMaps)
+        if self.workers.leads:
+            teach(field, search_material(scene, setup), self.config.seed)
+        learnt = dict(field.named_parameters()) if self.workers.leads else None
+        tensors = self.workers.from_first(learnt, self.device)
+        field.load_state_dict(tensors, strict=False)
 
     def _learn_fine(self, scene: FineScene, setup: TrainingSetup, found: Checkpoint | None) -> None:
         stage = fine_stage(scene, setup, fine_settings(self.config, scene))
+        if setup.light.is_trainable and self._searches(scene):
+            stage = self._with_second_search(stage, scene, setup)
         self._learn(stage, scene, setup, found, scene.start_tensors())
+
+    def _with_second_search(self, stage: Stage, scene: FineScene, setup: TrainingSetup) -> Stage:
+        again = round(_SECOND_SEARCH * stage.iterations)
+
+        def before_step(iteration: int) -> None:
+            if iteration == again:
+                self._search_material(scene, setup)
+            stage.before_step(iteration)
+
+        return replace(stage, before_step=before_step)
 
     def _learn(
         self,

@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 import torch
 
+from recon import train
 from recon.checkpoints import Checkpoints
 from recon.config import load_config
 from recon.geometry.grid_box import GridBox
 from recon.stages import run_stage as loop
+from recon.stages.material_search import search_material
 from recon.train import main
 from tests.usd_tools.stages import write_scene
 from usd_tools import compare_textures, usd_to_llff
@@ -409,6 +411,27 @@ def test_learnt_light_changes_the_probe(source, tmp_path):
     truth = read_image(source.dataset / "ground_truth" / "probe.exr")
     exported = read_image(known / "mesh" / "probe.exr")
     np.testing.assert_allclose(exported.mean((0, 1)), truth[..., :3].mean((0, 1)), rtol=0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("on_artists_mesh", [False, True])
+def test_materials_are_searched_once_more_where_the_light_is_learnt(
+    source, tmp_path, monkeypatch, on_artists_mesh
+):
+    """On an artist's mesh there is no first search: nothing is known of the light then."""
+    lights = []
+
+    def recorded(scene, setup):
+        lights.append(setup.light.cubemap().detach().clone())
+        return search_material(scene, setup)
+
+    monkeypatch.setattr(train, "search_material", recorded)
+    truth = str(source.dataset / "ground_truth" / "mesh.obj")
+    changes = {"geometry__mesh": truth} if on_artists_mesh else {}
+    learn(source, tmp_path / "run", light__mode="learnt", **changes)
+    assert len(lights) == (1 if on_artists_mesh else 2)
+    assert all((light - 0.5).abs().max() > 0.01 for light in lights)
+    assert len(lights) < 2 or (lights[1] - lights[0]).abs().max() > 0.01
 
 
 def plain_nerf(source: Source, folder: Path) -> Source:
