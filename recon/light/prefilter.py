@@ -21,6 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -44,6 +45,8 @@ _COSINE_ALPHA = 1.0
 _COSINE_NODES = 0.5
 # Lobes that a known light's walk serves at once; as many as one SIMD register holds.
 _LOBES_PER_WALK = 8
+# Entries of a sparse row that one thread of a GPU multiplies.
+_PIECE = 256
 _Lobes = wp.types.vector(length=_LOBES_PER_WALK, dtype=wp.float32)
 
 
@@ -293,6 +296,21 @@ def _filter_kernel(
             out[k, i] = wp.vec3(red[k], green[k], blue[k]) / total[k]
 
 
+@wp.func
+def _product(
+    begin: wp.int64,
+    end: wp.int64,
+    columns: wp.array[wp.int32],
+    weights: wp.array[wp.float32],
+    values: wp.array[wp.vec3],
+) -> wp.vec3:
+    total = wp.vec3(0.0, 0.0, 0.0)
+    for k in range(wp.int32(end - begin)):
+        j = begin + wp.int64(k)
+        total += values[columns[j]] * weights[j]
+    return total
+
+
 @wp.kernel(enable_backward=False)
 def _multiply_kernel(
     start: wp.int32,
@@ -303,12 +321,23 @@ def _multiply_kernel(
     out: wp.array[wp.vec3],
 ) -> None:
     i = start + wp.tid()
-    total = wp.vec3(0.0, 0.0, 0.0)
-    begin = first[i]
-    for k in range(wp.int32(first[i + 1] - begin)):
-        j = begin + wp.int64(k)
-        total += values[columns[j]] * weights[j]
-    out[i] = total
+    out[i] = _product(first[i], first[i + 1], columns, weights, values)
+
+
+@wp.kernel(enable_backward=False)
+def _multiply_pieces_kernel(
+    start: wp.int32,
+    rows: wp.array[wp.int32],
+    begins: wp.array[wp.int64],
+    ends: wp.array[wp.int64],
+    columns: wp.array[wp.int32],
+    weights: wp.array[wp.float32],
+    values: wp.array[wp.vec3],
+    out: wp.array[wp.vec3],
+) -> None:
+    """Adds the entries from `begins` to `ends` to their row of `out`."""
+    i = start + wp.tid()
+    wp.atomic_add(out, rows[i], _product(begins[i], ends[i], columns, weights, values))
 
 
 def _vec3(values: Tensor) -> wp.array:
@@ -324,12 +353,40 @@ class SparseMatrix:
     weights: Tensor
 
     def __matmul__(self, values: Tensor) -> Tensor:
-        """(R, 3) product with `values` (C, 3); not differentiable (see `Prefilter.__call__`)."""
+        """(R, 3) product with `values` (C, 3); not differentiable (see `Prefilter.__call__`).
+
+        On a GPU the last bits vary from run to run.
+        """
+        return self.by_pieces(values) if values.is_cuda else self.by_rows(values)
+
+    def by_rows(self, values: Tensor) -> Tensor:
+        """The product with one thread for each row."""
         rows = len(self.first) - 1
         out = values.new_empty(rows, 3)
         inputs = [self.first, self.columns, self.weights, _vec3(values.contiguous()), _vec3(out)]
         launch(_multiply_kernel, rows, inputs, values.device)
         return out
+
+    def by_pieces(self, values: Tensor) -> Tensor:
+        """The product with one thread for each piece of a row.
+
+        The coarsest nodes of a pyramid count in all directions, so a transposed table's longest rows are
+        hundreds of times as long as the mean, and a thread for each of them would be waited for.
+        """
+        rows, begins, ends = self._pieces
+        out = values.new_zeros(len(self.first) - 1, 3)
+        inputs = [rows, begins, ends, self.columns, self.weights, _vec3(values.contiguous()), _vec3(out)]
+        launch(_multiply_pieces_kernel, len(rows), inputs, values.device, parallel=values.is_cuda)
+        return out
+
+    @cached_property
+    def _pieces(self) -> tuple[Tensor, Tensor, Tensor]:
+        """(S,) row, first entry and end of each piece."""
+        counts = (self.first.diff() + _PIECE - 1) // _PIECE
+        rows = torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)
+        before = (counts.cumsum(0) - counts)[rows]
+        begins = self.first[rows] + _PIECE * (torch.arange(len(rows), device=counts.device) - before)
+        return rows.int(), begins, torch.minimum(begins + _PIECE, self.first[rows + 1])
 
     def transpose(self, columns: int) -> SparseMatrix:
         """The transposed matrix, for a matrix of `columns` columns."""

@@ -40,14 +40,15 @@ class Observations:
     """What N pixels show of a surface: all float32.
 
     position: (N, 3). color: (N, 3), scene-linear radiance. irradiance: (N, 3), divided by pi, of what reaches
-    the point. n_dot_v: (N, 1). reflected: (N, 3) unit mirror directions, in the light's frame. variance: (N,
-    1) of the normals within each pixel.
+    the point. n_dot_v: (N, 1). normal, reflected: (N, 3) unit normals and mirror directions, in the light's
+    frame. variance: (N, 1) of the normals within each pixel.
     """
 
     position: Tensor
     color: Tensor
     irradiance: Tensor
     n_dot_v: Tensor
+    normal: Tensor
     reflected: Tensor
     variance: Tensor
 
@@ -153,9 +154,10 @@ def _products(seen: Observations, light: PrefilteredLight, fg: Tensor, roughness
     specular part that no reflectance scales.
     """
     candidate = torch.full_like(seen.n_dot_v, roughness)
-    scale, bias, diffuse_albedo = lookup_fg(fg, seen.n_dot_v, candidate).split(1, dim=-1)
+    scale, bias, diffuse_albedo, lean = lookup_fg(fg, seen.n_dot_v, candidate).split(1, dim=-1)
     lobe = (candidate**4 + seen.variance).clamp(max=1.0) ** 0.25
-    mirrored = lookup(light.specular, seen.reflected, light.level(lobe))
+    mean = torch.lerp(seen.normal, seen.reflected, lean)
+    mirrored = lookup(light.specular, mean, light.level(lobe))
     d, s, y = seen.irradiance * diffuse_albedo, mirrored * scale, seen.color - mirrored * bias
     weight = 1.0 / (seen.color.mean(dim=1, keepdim=True) ** 2 + _DARK)
     return torch.cat([weight * product for product in (d * d, d * s, s * s, d * y, s * y, y * y)], dim=1)

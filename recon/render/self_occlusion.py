@@ -213,7 +213,7 @@ def vertex_uvs(mesh: Mesh) -> Tensor:
 def _reflectance(material: Channels, fg: Tensor) -> Tensor:
     """(V, 3) share of the irradiance that is sent on, as though evenly to all sides."""
     cosine = torch.full_like(material.roughness, _MIDDLE_COSINE)
-    scale, bias, diffuse = lookup_fg(fg, cosine, material.roughness).split(1, dim=-1)
+    scale, bias, diffuse, _ = lookup_fg(fg, cosine, material.roughness).split(1, dim=-1)
     specular = specular_f0(material.albedo, material.metallic) * scale + bias
     return material.albedo * (1.0 - material.metallic) * diffuse + specular
 

@@ -77,16 +77,17 @@ def shade(
     see there; without it nothing blocks the light.
 
     UsdPreviewSurface's metallic workflow with F0 = 0.04 for dielectrics. Specular is the split sum (Karis
-    2013): prefiltered radiance in the mirror direction times the environment BRDF. Diffuse is Burley's lobe.
+    2013): prefiltered radiance in the lobe's mean direction times the environment BRDF, both of
+    `recon.light.fg_table`. Diffuse is Burley's lobe.
     The normals of a pixel widen its lobe: alpha^2 grows by their variance (Kaplanyan et al. 2016, "Filtering
     Distributions of Normals for Shading Antialiasing"; Tokuyoshi and Kaplanyan 2019), so that what is learnt
     is the surface's roughness, and not the pixels'. Differentiable in everything but `fg` and the constants.
     """
     normal, n_dot_v = face_camera(normal, to_camera)
     reflected = 2.0 * n_dot_v * normal - to_camera
-    scale, bias, diffuse_albedo = lookup_fg(fg, n_dot_v, roughness).split(1, dim=-1)
+    scale, bias, diffuse_albedo, lean = lookup_fg(fg, n_dot_v, roughness).split(1, dim=-1)
     seen = roughness if variance is None else (roughness**4 + variance).clamp(max=1.0) ** 0.25
-    mirrored = lookup(light.specular, reflected, light.level(seen))
+    mirrored = lookup(light.specular, torch.lerp(normal, reflected, lean), light.level(seen))
     irradiance = lookup((light.diffuse,), normal)
     if occluded is not None:
         mirrored = torch.maximum(mirrored - occluded.reflected, LEAST_LIGHT * mirrored)

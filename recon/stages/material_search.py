@@ -63,7 +63,8 @@ def _observe(scene: FineScene, setup: TrainingSetup, chosen: Tensor) -> Observat
 
     turns = setup.views.light_rotation
     turn = None if turns is None else turns[chosen][raster.views]
-    irradiance = lookup((light.diffuse,), _in_light(normal, turn))
+    turned = _in_light(normal, turn)
+    irradiance = lookup((light.diffuse,), turned)
     if scene.occlusion is not None:
         occluded = scene.occlusion(sample, raster, positions, to_camera, light, turn)
         irradiance = torch.maximum(irradiance - occluded.irradiance, LEAST_LIGHT * irradiance)
@@ -74,7 +75,7 @@ def _observe(scene: FineScene, setup: TrainingSetup, chosen: Tensor) -> Observat
     if setup.views.ldr:
         used = used & (color.amax(dim=1, keepdim=True) < _CLIPPED)
     variance = normal_variance(normal, raster)
-    seen = (positions, color, irradiance, n_dot_v, _in_light(reflected, turn), variance)
+    seen = (positions, color, irradiance, n_dot_v, turned, _in_light(reflected, turn), variance)
     return Observations(*(values[used[:, 0]] for values in seen))
 
 

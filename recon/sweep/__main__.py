@@ -29,7 +29,7 @@ from types import FrameType
 from tqdm import tqdm
 
 from recon.backend import BACKENDS, DEVICES
-from recon.sweep.execution import Execution, RunPaths
+from recon.sweep.execution import Execution, RunPaths, gpus_to_share
 from recon.sweep.page import sweep_page
 from recon.sweep.plan import Sweep, SweepRun, load_sweep, slug
 from recon.sweep.results import Result, read_results
@@ -59,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             results,
             options.jobs,
             ["--device", options.device, "--backend", options.backend],
+            gpus_to_share(options.device),
         )
         # What stops a program (a batch system, a time limit) shall leave runs to be resumed and a table.
         signal.signal(signal.SIGTERM, _interrupt)
@@ -178,7 +179,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: runs/sweeps/NAME")
     parser.add_argument("--results", type=Path, metavar="DIR", help="one JSON per run (default: OUT/results)")
-    parser.add_argument("--jobs", type=positive_integer, default=1, metavar="N", help="runs at a time")
+    parser.add_argument(
+        "--jobs",
+        type=positive_integer,
+        default=1,
+        metavar="N",
+        help="runs at a time (default: 1), spread over the GPUs where there are several",
+    )
     parser.add_argument(
         "--only",
         action="extend",

@@ -11,7 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
+
+import torch
 
 from recon.sweep.plan import Sweep, SweepRun
 from recon.sweep.probe_error import probe_error
@@ -62,6 +65,7 @@ class Execution:
 
     datasets: folder of each scene. runs, results: folders for what runs leave and for the result files.
     jobs: runs at a time. train_options: more arguments for recon.train (`--device`, `--backend`).
+    gpus: what the runs are spread over, see `gpus_to_share`; none: each run chooses for itself.
     """
 
     sweep: Sweep
@@ -70,6 +74,7 @@ class Execution:
     results: Path
     jobs: int
     train_options: Sequence[str] = ()
+    gpus: Sequence[str] = ()
 
     def paths(self, run: SweepRun) -> RunPaths:
         return RunPaths(self.runs / run.name)
@@ -94,11 +99,17 @@ class Execution:
         on_done: called after each run with its result, or with None and why it failed. Returns the reasons by
         run's name. An interrupt ends all running commands, which are resumed the next time.
         """
-        processes = Processes(_environment(self.jobs))
+        processes = Processes()
+        # One for each run at a time. A run takes one and hands it back, so that GPUs stay evenly loaded.
+        environments: SimpleQueue[dict[str, str]] = SimpleQueue()
+        for environment in _environments(self.jobs, self.gpus):
+            environments.put(environment)
         revision = commit()
         failed: dict[str, str] = {}
         with ThreadPoolExecutor(self.jobs) as pool:
-            waiting = {pool.submit(self._perform, run, processes, revision): run for run in runs}
+            waiting = {
+                pool.submit(self._perform, run, processes, environments, revision): run for run in runs
+            }
             try:
                 for future in as_completed(waiting):
                     run = waiting[future]
@@ -113,11 +124,21 @@ class Execution:
                 raise
         return failed
 
-    def _perform(self, run: SweepRun, processes: Processes, revision: str | None) -> Result:
+    def _perform(
+        self,
+        run: SweepRun,
+        processes: Processes,
+        environments: SimpleQueue[dict[str, str]],
+        revision: str | None,
+    ) -> Result:
         paths, dataset = self.paths(run), self.datasets[run.scene]
         paths.folder.mkdir(parents=True, exist_ok=True)
-        for command in self._commands(run):
-            processes.run(command, paths.log)
+        environment = environments.get()
+        try:
+            for command in self._commands(run):
+                processes.run(command, paths.log, environment)
+        finally:
+            environments.put(environment)
         result = self._collect(run, paths, dataset, revision)
         write_result(result_file(self.results, run), self.sweep, result)
         return result
@@ -176,13 +197,12 @@ class Execution:
 class Processes:
     """Commands that run now, so that all of them can be ended."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        self._environment = environment
+    def __init__(self) -> None:
         self._running: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
         self._ended = False
 
-    def run(self, command: Sequence[str], log: Path) -> None:
+    def run(self, command: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
         """Runs `python -m command`, its output appended to `log`. Raises RunError if it fails."""
         with log.open("ab") as output:
             output.write(f"\n$ python -m {' '.join(command)}\n".encode())
@@ -195,7 +215,7 @@ class Processes:
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
-                    env=self._environment,
+                    env=environment,
                 )
                 self._running.add(process)
             code = process.wait()
@@ -222,10 +242,29 @@ def available_cores() -> int:
     return max(1, min(cores, share))
 
 
-def _environment(jobs: int) -> dict[str, str]:
+def gpus_to_share(device: str) -> list[str]:
+    """GPUs that several runs on `device` (of `DEVICES`) can share, as CUDA_VISIBLE_DEVICES names them.
+
+    Those that this process may use; none if they are fewer than two, since runs have no choice then.
+    """
+    # Counting makes no CUDA context, which would hold memory of a GPU in this process that needs none.
+    count = 0 if device == "cpu" else torch.cuda.device_count()
+    if count < 2:
+        return []
+    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if listed is None:
+        return [str(index) for index in range(count)]
+    return [name.strip() for name in listed.split(",")][:count]  # CUDA stops at the first that is not there
+
+
+def _environments(jobs: int, gpus: Sequence[str]) -> list[dict[str, str]]:
+    """What commands find in the environment, for each of `jobs` runs at a time; `gpus` go round."""
     threads = str(max(1, available_cores() // jobs))
     path = os.pathsep.join(part for part in (str(_ROOT), os.environ.get("PYTHONPATH")) if part)
-    return {**os.environ, **dict.fromkeys(_THREAD_VARIABLES, threads), "PYTHONPATH": path}
+    shared = {**os.environ, **dict.fromkeys(_THREAD_VARIABLES, threads), "PYTHONPATH": path}
+    if not gpus:
+        return [shared] * jobs
+    return [{**shared, "CUDA_VISIBLE_DEVICES": gpus[slot % len(gpus)]} for slot in range(jobs)]
 
 
 def _last_line(log: Path) -> str:

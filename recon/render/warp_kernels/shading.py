@@ -78,11 +78,11 @@ class _Incoming:
 
 @wp.struct
 class _Response:
-    """Scale and bias of F0 and diffuse albedo, with their slopes."""
+    """Scale and bias of F0, diffuse albedo and the lobe's lean, with their slopes."""
 
-    value: wp.vec3
-    along_cosine: wp.vec3
-    along_roughness: wp.vec3
+    value: wp.vec4
+    along_cosine: wp.vec4
+    along_roughness: wp.vec4
 
 
 @wp.struct
@@ -177,7 +177,7 @@ def _geometry(
 
 
 @wp.func
-def _response(fg: wp.array2d[wp.vec3], cosine: float, roughness: float) -> _Response:
+def _response(fg: wp.array2d[wp.vec4], cosine: float, roughness: float) -> _Response:
     """Bilinear lookup in the table, clamped, where slopes are zero."""
     last = fg.shape[0] - 1
     size = float(last)
@@ -198,7 +198,7 @@ def _response(fg: wp.array2d[wp.vec3], cosine: float, roughness: float) -> _Resp
     result.along_cosine = (lower - upper) * size
     result.along_roughness = ((b - a) * (1.0 - fy) + (d - c) * fy) * size
     if roughness < 0.0 or roughness > 1.0:
-        result.along_roughness = wp.vec3(0.0, 0.0, 0.0)
+        result.along_roughness = wp.vec4(0.0, 0.0, 0.0, 0.0)
     return result
 
 
@@ -222,6 +222,7 @@ def _incoming(
     i: int,
     geometry: _Geometry,
     roughness: float,
+    lean: float,
     texels: wp.array[wp.vec3],
     table: wp.array2d[wp.int32],
     knots: wp.array[float],
@@ -250,7 +251,8 @@ def _incoming(
         result.fraction = (inside - knots[level]) * step
         result.fraction_slope = wp.where(seen == inside, slope * step, 0.0)
 
-    reflected = geometry.bent * (2.0 * geometry.cosine) - geometry.to_camera
+    # The lobe's mean direction, between the normal and the mirror direction.
+    reflected = geometry.bent * (1.0 + lean * (2.0 * geometry.cosine - 1.0)) - geometry.to_camera * lean
     higher = wp.min(level + 1, count - 1)
     result.lower = place(reflected, table[level, 0], table[level, 1])
     result.upper = place(reflected, table[higher, 0], table[higher, 1])
@@ -319,27 +321,30 @@ def _to_material_and_geometry(
     result.albedo = to_f0 * metallic + to_diffuse * ((1.0 - metallic) * response.value[2])
     result.metallic = wp.dot(to_f0, albedo - dielectric) - colored * response.value[2]
 
-    to_response = wp.vec3(
-        wp.dot(to_specular, _specular_f0(albedo, metallic)),
-        to_specular[0] + to_specular[1] + to_specular[2],
-        colored * (1.0 - metallic),
-    )
     to_mirrored, to_irradiance = _to_lookups(through, specular, diffuse, incoming)
-    to_fraction = wp.dot(to_mirrored, incoming.above.value - incoming.below.value)
-    result.roughness = wp.dot(to_response, response.along_roughness) + to_fraction * incoming.fraction_slope
-
     to_reflected = (
         bilinear_to_direction(incoming.lower, incoming.below, to_mirrored) * (1.0 - incoming.fraction)
         + bilinear_to_direction(incoming.upper, incoming.above, to_mirrored) * incoming.fraction
     )
-    to_cosine = wp.dot(to_response, response.along_cosine) + 2.0 * wp.dot(to_reflected, geometry.bent)
+    lean = response.value[3]
+    along_normal = 2.0 * geometry.cosine - 1.0
+    to_response = wp.vec4(
+        wp.dot(to_specular, _specular_f0(albedo, metallic)),
+        to_specular[0] + to_specular[1] + to_specular[2],
+        colored * (1.0 - metallic),
+        wp.dot(to_reflected, geometry.bent * along_normal - geometry.to_camera),
+    )
+    to_fraction = wp.dot(to_mirrored, incoming.above.value - incoming.below.value)
+    result.roughness = wp.dot(to_response, response.along_roughness) + to_fraction * incoming.fraction_slope
+
+    to_cosine = wp.dot(to_response, response.along_cosine) + 2.0 * lean * wp.dot(to_reflected, geometry.bent)
     to_cosine = to_cosine * geometry.cosine_slope
     to_bent = (
         bilinear_to_direction(incoming.around, incoming.diffuse, to_irradiance)
-        + to_reflected * (2.0 * geometry.cosine)
+        + to_reflected * (1.0 + lean * along_normal)
         + geometry.to_camera * to_cosine
     )
-    to_camera = geometry.bent * to_cosine - to_reflected
+    to_camera = geometry.bent * to_cosine - to_reflected * lean
 
     to_normal = _through_normalize(geometry.bent, geometry.bent_length, to_bent)
     to_camera += to_normal * geometry.lift
@@ -418,7 +423,7 @@ def shade(
     views: wp.array[wp.int64],
     origins: wp.array[wp.vec3],
     rotations: wp.array[wp.mat33],
-    fg: wp.array2d[wp.vec3],
+    fg: wp.array2d[wp.vec4],
     table: wp.array2d[wp.int32],
     knots: wp.array[float],
     variance: wp.array2d[float],
@@ -435,6 +440,7 @@ def shade(
         i,
         geometry,
         roughnesses[i, 0],
+        response.value[3],
         texels,
         table,
         knots,
@@ -465,7 +471,7 @@ def shade_adjoint(
     views: wp.array[wp.int64],
     origins: wp.array[wp.vec3],
     rotations: wp.array[wp.mat33],
-    fg: wp.array2d[wp.vec3],
+    fg: wp.array2d[wp.vec4],
     table: wp.array2d[wp.int32],
     knots: wp.array[float],
     variance: wp.array2d[float],
@@ -499,6 +505,7 @@ def shade_adjoint(
         i,
         geometry,
         roughnesses[i, 0],
+        response.value[3],
         texels,
         table,
         knots,

@@ -19,16 +19,33 @@ def test_table_equals_the_brute_force_hemisphere_integral(roughness, n_dot_v, f0
     brdf = specular_brdf(normal, view, directions, torch.tensor([roughness**2]).double(), reflectance)
     expected = (brdf[:, 0] * directions[:, 2] * solid_angles).sum().item()
     found = lookup_fg(fg_table(), torch.tensor([[n_dot_v]]), torch.tensor([[roughness]]))[0].tolist()
-    scale, bias, _ = found
+    scale, bias, _, _ = found
     assert f0 * scale + bias == pytest.approx(expected, rel=0.01, abs=1e-3)
 
 
 def test_a_mirror_reflects_by_fresnel_alone():
     table = fg_table()
     n_dot_v = torch.linspace(0.05, 1, 20)[:, None]
-    scale, bias, _ = lookup_fg(table, n_dot_v, torch.zeros(20, 1)).split(1, dim=-1)
+    scale, bias, _, lean = lookup_fg(table, n_dot_v, torch.zeros(20, 1)).split(1, dim=-1)
+    torch.testing.assert_close(lean, torch.ones(20, 1), atol=1e-3, rtol=0)
     torch.testing.assert_close(bias, (1 - n_dot_v) ** 5, atol=2e-3, rtol=0)
     torch.testing.assert_close(scale + bias, torch.ones(20, 1), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("roughness", [0.3, 0.6, 0.95])
+@pytest.mark.parametrize("n_dot_v", [0.85, 0.6, 0.3])
+def test_lean_gives_the_lobes_mean_direction(roughness, n_dot_v):
+    directions, solid_angles = hemisphere(600, 600)
+    view = torch.tensor([math.sqrt(1 - n_dot_v**2), 0.0, n_dot_v], dtype=torch.float64)
+    normal = torch.tensor([0.0, 0, 1], dtype=torch.float64)
+    white, alpha = torch.ones(1, dtype=torch.float64), torch.tensor([roughness**2]).double()
+    brdf = specular_brdf(normal.expand_as(directions), view.expand_as(directions), directions, alpha, white)
+    lobe = brdf * (directions[:, 2] * solid_angles)[:, None]
+    expected = torch.nn.functional.normalize((lobe * directions).sum(0), dim=0)
+    lean = lookup_fg(fg_table(), torch.tensor([[n_dot_v]]), torch.tensor([[roughness]]))[0, 3].double()
+    found = torch.nn.functional.normalize(torch.lerp(normal, 2 * n_dot_v * normal - view, lean), dim=0)
+    apart = math.degrees(math.acos(min(1.0, float(found @ expected))))
+    assert apart < 1.0, f"{apart:.2f} degrees from {expected.tolist()}"
 
 
 def test_no_energy_is_made():

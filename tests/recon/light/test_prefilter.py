@@ -5,7 +5,7 @@ import torch
 
 from recon.light.cubemap import add_border, lookup, texel_directions, texel_solid_angles
 from recon.light.environment import PrefilteredLight
-from recon.light.prefilter import Prefilter, level_resolution, pyramid, roughness_levels
+from recon.light.prefilter import Prefilter, SparseMatrix, level_resolution, pyramid, roughness_levels
 from tests.recon.light import reference_light
 
 
@@ -165,3 +165,23 @@ def test_resolutions_that_are_no_power_of_two_are_refused(resolution):
 def test_roughness_that_does_not_ascend_is_refused():
     with pytest.raises(ValueError, match="ascending"):
         Prefilter(8, (0.5, 0.2))
+
+
+def test_products_by_rows_and_by_pieces_are_those_of_the_dense_matrix():
+    """Rows without entries, shorter than a piece, exactly as long, and of many pieces."""
+    generator = torch.Generator().manual_seed(0)
+    counts = torch.tensor([0, 3, 256, 0, 2000, 257, 1])
+    columns = torch.randint(0, 50, (int(counts.sum()),), generator=generator)
+    weights = torch.rand(len(columns), generator=generator)
+    first = torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)])
+    matrix = SparseMatrix(first, columns.int(), weights)
+    values = torch.randn(50, 3, generator=generator)
+    rows = torch.repeat_interleave(torch.arange(len(counts)), counts)
+    dense = torch.zeros(len(counts), 50, dtype=torch.float64)
+    dense.index_put_((rows, columns), weights.double(), accumulate=True)
+    expected = (dense @ values.double()).float()
+    torch.testing.assert_close(matrix.by_rows(values), expected, atol=1e-3, rtol=1e-5)
+    torch.testing.assert_close(matrix.by_pieces(values), expected, atol=1e-3, rtol=1e-5)
+    gradient = torch.randn(len(counts), 3, generator=generator)
+    back = matrix.transpose(50).by_pieces(gradient)
+    torch.testing.assert_close(back, (dense.T @ gradient.double()).float(), atol=1e-3, rtol=1e-5)

@@ -62,7 +62,8 @@ def observed(material, light, place: float = 0.0, count: int = 60, noise: float 
     color = color * (1.0 + noise * torch.randn(count, 3, generator=generator))
     position = torch.tensor([place, 0.0, 0.0]) + 0.01 * random(count, 3)
     irradiance = lookup((light.diffuse,), normal)
-    return Observations(position, color, irradiance, n_dot_v, 2.0 * n_dot_v * normal - to_camera, variance)
+    reflected = 2.0 * n_dot_v * normal - to_camera
+    return Observations(position, color, irradiance, n_dot_v, normal, reflected, variance)
 
 
 def fitted(batches, light) -> CellMaterials:

@@ -40,7 +40,7 @@ def test_white_furnace(metallic):
     one = torch.ones_like(one)
     out = shade(one.expand(-1, 3), normal, roughness, metallic * one, one, view, light, fg_table())
     _, n_dot_v = face_camera(normal, view)
-    scale, bias, diffuse = lookup_fg(fg_table(), n_dot_v, roughness).split(1, dim=-1)
+    scale, bias, diffuse, _ = lookup_fg(fg_table(), n_dot_v, roughness).split(1, dim=-1)
     expected = scale + bias if metallic else 0.04 * scale + bias + diffuse
     torch.testing.assert_close(out, expected.expand(-1, 3), atol=1e-4, rtol=0)
     assert not metallic or out.max() <= 1 + 1e-4
@@ -67,10 +67,13 @@ def test_occluded_light_is_taken_away_but_never_all(smooth_light):
     torch.testing.assert_close(dark, 0.02 * open_, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize(("tilt", "tolerance"), [(0.0, 0.03), (45.0, 0.15)])
-@pytest.mark.parametrize("roughness", [0.15, 0.3, 0.6])
+@pytest.mark.parametrize(("tilt", "tolerance"), [(0.0, 0.03), (45.0, 0.05), (70.0, 0.08)])
+@pytest.mark.parametrize("roughness", [0.15, 0.3, 0.6, 0.95])
 def test_split_sum_against_the_rendering_equation(roughness, tilt, tolerance):
-    """Tight at normal incidence; off-normal the split sum's isotropic lobe is a known approximation."""
+    """Tight at normal incidence; off-normal the split sum's isotropic lobe is a known approximation.
+
+    Looked up in the mirror direction, rough metals are off by 21 to 23 % at 70 degrees.
+    """
     radiance = reference_light.smooth_radiance(3, sharpness=4.0)
     light = light_of(radiance, 64, (roughness,))
     normal = normalize(torch.tensor([0.3, 0.5, 0.8]).double(), dim=0)

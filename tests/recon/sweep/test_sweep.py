@@ -154,12 +154,12 @@ def test_collecting_nothing_is_told(tmp_path, sweep_file, capsys):
 
 
 def test_an_interrupt_ends_what_runs(tmp_path):
-    processes = Processes(dict(os.environ))
+    processes = Processes()
     sleeper = ["timeit", "-n", "1", "-r", "1", "import time; print('asleep', flush=True); time.sleep(60)"]
     log = tmp_path / "log.txt"
     with ThreadPoolExecutor(1) as pool:
         started = time.monotonic()
-        running = pool.submit(processes.run, sleeper, log)
+        running = pool.submit(processes.run, sleeper, log, os.environ)
         while "\nasleep" not in (log.read_text() if log.exists() else ""):
             assert time.monotonic() - started < 30
             time.sleep(0.02)
@@ -167,7 +167,7 @@ def test_an_interrupt_ends_what_runs(tmp_path):
         with pytest.raises(RunError, match="timeit ended with exit code"):
             running.result(timeout=30)
     with pytest.raises(RunError, match="interrupted"):
-        processes.run(sleeper, log)
+        processes.run(sleeper, log, os.environ)
     assert log.read_text().count("\nasleep") == 1, "nothing starts after an interrupt"
 
 
