@@ -44,6 +44,7 @@ _LOG = logging.getLogger(__name__)
 _HULL_VIEWS = 100
 _MESH_RESOLUTION = 512  # of views of a reference mesh, where no resolution is set
 _MESH_HELD_OUT = 8
+_LEARNT_LIGHT = 128  # pixels along a side of a cubemap face, where no resolution is set
 # A sphere start has to lie inside the object's silhouette in most views, and be easy to grow from.
 _START_SPHERE = 0.6
 
@@ -51,7 +52,8 @@ _START_SPHERE = 0.6
 def make_light(config: Config, dataset: Path, device: torch.device) -> EnvironmentLight:
     """The known probe (the config's, else the dataset's), or a grey trainable light."""
     if config.light.mode == "learnt":
-        return EnvironmentLight.trainable(config.light.resolution, config.light.initial).to(device)
+        resolution = config.light.resolution or _LEARNT_LIGHT
+        return EnvironmentLight.trainable(resolution, config.light.initial).to(device)
     return _known_light(config, dataset, device)
 
 

@@ -73,7 +73,7 @@ class GeometryConfig:
     learning_rate_scale: float = _field(0.1, minimum=0.0)
     sdf_regularizer: tuple[float, float] = _field((0.2, 0.01), minimum=0.0)
     laplacian: float = _field(3000.0, minimum=0.0)
-    normal_smoothness: float = _field(0.05, minimum=0.0)
+    normal_smoothness: float = _field(0.01, minimum=0.0)
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class BranchConfig:
 @dataclass(frozen=True)
 class MaterialConfig:
     model: str = _field("split", choices=("split", "joint"))
-    search: bool = True
+    searches: int = _field(2, minimum=0, maximum=3)
     hash_levels: int = _field(16, minimum=1, maximum=32)
     hash_features: int = _field(2, choices=(1, 2, 4, 8))
     hash_table_log2: int = _field(19, minimum=4, maximum=24)
@@ -152,7 +152,7 @@ class LightConfig:
     mode: str = _field("known", choices=("known", "learnt"))
     model: str = _field("traced", choices=("traced", "split_sum"))
     probe: str | None = None
-    resolution: int = _field(128, choices=(16, 32, 64, 128, 256, 512, 1024))
+    resolution: int | None = _field(None, choices=(16, 32, 64, 128, 256, 512, 1024))
     initial: float = _field(0.5, above=0.0)
     learning_rate: float = _field(0.1, above=0.0)
 

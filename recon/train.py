@@ -66,9 +66,9 @@ _LOG = logging.getLogger(__name__)
 
 # A probe is exported as finely as the cubemap it lives in: four faces around the horizon.
 _PROBE_COLUMNS_PER_FACE = 4
-# A learnt light is at first blurred by wrong materials. Once it follows better ones, those found under it are
-# better still: share of the fine stage before the second search, when rates begin to fall.
-_SECOND_SEARCH = 0.3
+# Share of the fine stage between two searches. After 30 % rates begin to fall, normals are better than the
+# coarse stage left them, and a learnt light is no longer blurred by wrong materials.
+_BETWEEN_SEARCHES = 0.3
 
 
 class Training:
@@ -209,7 +209,7 @@ class Training:
         return make_texture_maps(self.config, bake_field(scene.material, mesh, self._atlas), self.device)
 
     def _searches(self, scene: FineScene) -> bool:
-        wanted = self.config.material.search and self.config.material.model == "split"
+        wanted = self.config.material.searches > 0 and self.config.material.model == "split"
         return wanted and not isinstance(scene.material, TextureMaps)
 
     def _search_material(self, scene: FineScene, setup: TrainingSetup) -> None:
@@ -224,15 +224,17 @@ class Training:
 
     def _learn_fine(self, scene: FineScene, setup: TrainingSetup, found: Checkpoint | None) -> None:
         stage = fine_stage(scene, setup, fine_settings(self.config, scene))
-        if setup.light.is_trainable and self._searches(scene):
-            stage = self._with_second_search(stage, scene, setup)
+        if self._searches(scene):
+            stage = self._with_more_searches(stage, scene, setup)
         self._learn(stage, scene, setup, found, scene.start_tensors())
 
-    def _with_second_search(self, stage: Stage, scene: FineScene, setup: TrainingSetup) -> Stage:
-        again = round(_SECOND_SEARCH * stage.iterations)
+    def _with_more_searches(self, stage: Stage, scene: FineScene, setup: TrainingSetup) -> Stage:
+        """`stage` with those searches that come after the one before it."""
+        more = range(1, self.config.material.searches)
+        at = {round(_BETWEEN_SEARCHES * k * stage.iterations) for k in more}
 
         def before_step(iteration: int) -> None:
-            if iteration == again:
+            if iteration > 0 and iteration in at:
                 self._search_material(scene, setup)
             stage.before_step(iteration)
 
@@ -303,7 +305,7 @@ class Training:
         if not self.workers.leads:
             return
         with torch.no_grad():
-            columns = _PROBE_COLUMNS_PER_FACE * self.config.light.resolution
+            columns = _PROBE_COLUMNS_PER_FACE * setup.light.resolution
             probe = setup.light.to_latlong(columns // 2, columns)
             export_asset(folder, mesh, maps, probe)
 

@@ -21,6 +21,9 @@ wp.set_module_options({"enable_backward": False})
 # Doubled area below which a face has no direction, as in `recon.geometry.laplacian`.
 _NO_AREA = wp.constant(1.0e-15)
 
+SMALL_BEND = 0.05
+"""Radians between two faces from which on a bend is taken for a crease, and counts by its size only."""
+
 
 class NormalConsistency(torch.autograd.Function):
     """`normal_consistency` of float32 `vertices` for the adjacency `mates` (F, 3) of `edge_mates`."""
@@ -81,6 +84,12 @@ def unit_normal(vertices: wp.array[wp.vec3], faces: wp.array2d[wp.int64], face: 
     return normal / wp.max(wp.length(normal), _NO_AREA)
 
 
+@wp.func
+def crease(cosine: float) -> float:
+    """sqrt(bend^2 + s^2), bend^2 about 2 (1 - cos) and s = SMALL_BEND."""
+    return wp.sqrt(2.0 * wp.max(1.0 - cosine, 0.0) + SMALL_BEND * SMALL_BEND)
+
+
 @wp.kernel
 def measure_bends(
     start: int,
@@ -89,7 +98,7 @@ def measure_bends(
     mates: wp.array2d[int],
     values: wp.array2d[float],
 ) -> None:
-    """values: (2, 3 F), 1 - cos and 1 for the lower half-edge of each pair, else zeros."""
+    """values: (2, 3 F), size of the bend and 1 for the lower half-edge of each pair, else zeros."""
     face = start + wp.tid()
     own = unit_normal(vertices, faces, face)
     for side in range(3):
@@ -98,7 +107,7 @@ def measure_bends(
         bend = float(0.0)
         counts = float(0.0)
         if mate > half_edge:
-            bend = 1.0 - wp.dot(own, unit_normal(vertices, faces, mate // 3))
+            bend = crease(wp.dot(own, unit_normal(vertices, faces, mate // 3))) - SMALL_BEND
             counts = 1.0
         values[0, half_edge] = bend
         values[1, half_edge] = counts
@@ -120,13 +129,14 @@ def measure_bends_adjoint(
     length = wp.length(normal)
     if length <= _NO_AREA:
         return
+    unit = normal / length
     on_unit = wp.vec3(0.0, 0.0, 0.0)
     for side in range(3):
         mate = mates[face, side]
         if mate >= 0:
-            on_unit -= unit_normal(vertices, faces, mate // 3)
+            other = unit_normal(vertices, faces, mate // 3)
+            on_unit -= other / crease(wp.dot(unit, other))
     on_unit = on_unit * (upstream[0] / wp.max(count[0], 1.0))
-    unit = normal / length
     on_normal = (on_unit - unit * wp.dot(unit, on_unit)) / length
     a = int(faces[face, 0])
     b = int(faces[face, 1])

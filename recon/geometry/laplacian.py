@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from recon.geometry.fused_smoothness import LaplacianDifference, NormalConsistency
+from recon.geometry.fused_smoothness import SMALL_BEND, LaplacianDifference, NormalConsistency
 from recon.geometry.mesh import face_normals
 
 
@@ -52,7 +52,10 @@ def defined_laplacian_difference(laplacian: UniformLaplacian, vertices: Tensor, 
 
 
 def normal_consistency(vertices: Tensor, faces: Tensor, mates: Tensor) -> Tensor:
-    """Mean of 1 - cos of the angle between adjacent faces; scalar, differentiable in `vertices` (V, 3).
+    """Mean of sqrt(bend^2 + s^2) - s over adjacent faces; scalar, differentiable in `vertices` (V, 3).
+
+    bend^2 is 2 (1 - cos) of the angle between them, s is `SMALL_BEND`. Small bends are noise, which blurs
+    reflections, and count by their square; large ones are creases, which a square would round off.
 
     faces: (F, 3). mates: (F, 3) from `recon.render.edge_adjacency`; only edges of exactly two faces count.
     Faces without area count as agreeing with neither (cosine 0) and pass no gradient.
@@ -68,4 +71,5 @@ def defined_normal_consistency(vertices: Tensor, faces: Tensor, mates: Tensor) -
     once = opposite > half_edges
     normals = torch.nn.functional.normalize(face_normals(vertices, faces), dim=1, eps=1e-15)
     cosine = (normals[half_edges[once] // 3] * normals[opposite[once] // 3]).sum(dim=1)
-    return (1 - cosine).sum() / max(len(cosine), 1)
+    size = (2 * (1 - cosine).clamp_min(0) + SMALL_BEND**2).sqrt() - SMALL_BEND
+    return size.sum() / max(len(cosine), 1)

@@ -13,7 +13,8 @@ import warp as wp
 from torch import Tensor, nn
 
 from recon.material.hash_grid_kernels import hash_grid_kernels
-from recon.warp_runtime import launch
+from recon.warp_command import record_command
+from recon.warp_runtime import launch, warp_device
 from usd_tools.errors import UserError
 
 # 32 levels of this size still count their entries in 31 bits.
@@ -155,7 +156,8 @@ def _launch_by_level(
     if device.type != "cpu":
         launch(kernel, levels * count, [0, *inputs], device)
         return
-    kernel.module.load(wp.device_from_torch(device))  # before the threads, which must not race to load it
+    # Before the threads, which must not race to load and link it.
+    record_command(kernel, [0, *inputs], warp_device(device))
     threads = min(torch.get_num_threads(), levels)
     bounds = [levels * i // threads for i in range(threads + 1)]
 

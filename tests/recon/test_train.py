@@ -163,7 +163,7 @@ def test_whole_loop(source, tmp_path):
         train__coarse_iterations=0,
         train__fine_iterations=0,
         train__validate_views=2,
-        material__search=False,
+        material__searches=0,
     )
     before, after = mean_metrics(untrained), mean_metrics(run)
     assert after["psnr"] > before["psnr"] + 2.0
@@ -414,10 +414,24 @@ def test_learnt_light_changes_the_probe(source, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("searches", [1, 3])
+def test_materials_are_searched_before_and_within_the_fine_stage(source, tmp_path, monkeypatch, searches):
+    called = []
+
+    def recorded(scene, setup):
+        called.append(scene.offsets.detach().abs().max())
+        return search_material(scene, setup)
+
+    monkeypatch.setattr(train, "search_material", recorded)
+    learn(source, tmp_path / "run", material__searches=searches)
+    assert len(called) == searches
+    assert called[0] == 0, "the surface has not moved yet"
+    assert all(offset > 0 for offset in called[1:])
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("on_artists_mesh", [False, True])
-def test_materials_are_searched_once_more_where_the_light_is_learnt(
-    source, tmp_path, monkeypatch, on_artists_mesh
-):
+def test_a_learnt_light_is_searched_under_once_it_is_known(source, tmp_path, monkeypatch, on_artists_mesh):
     """On an artist's mesh there is no first search: nothing is known of the light then."""
     lights = []
 

@@ -110,14 +110,27 @@ def test_compiling_ahead_leaves_nothing_to_compile() -> None:
     assert warp_runtime.compile_kernels("cpu", [_add_index]) < 0.5
 
 
-def test_kernels_are_linked_before_other_threads_look_them_up() -> None:
+LOOKUP = """
+from recon.light.cubemap import add_border, lookup
+lookup((add_border(torch.rand(6, 4, 4, 3)),), torch.randn(100000, 3))
+"""
+# Its levels are shared between threads of their own.
+ENCODING = """
+from recon.material.hash_grid import HashGrid
+grid = HashGrid(4, 2, 10, base=4, finest=60)
+grid(torch.rand(1000, 3)).sum().backward()
+"""
+
+
+@pytest.mark.parametrize("work", [LOOKUP, ENCODING])
+def test_kernels_are_linked_before_other_threads_look_them_up(work: str) -> None:
     """Warp links a CPU kernel at its first lookup; two at once crashed the process, in four of ten starts."""
     code = f"""
 import sys, torch
 sys.path.insert(0, {str(REPOSITORY)!r})
 torch.set_num_threads(2)
-from recon.light.cubemap import add_border, lookup
 from recon import warp_runtime
+import recon.light.cubemap
 lookups = []
 executable = type(warp_runtime.wp.get_module("recon.light.cubemap").load(warp_runtime.wp.get_device("cpu")))
 original = executable.get_kernel_hooks
@@ -127,7 +140,7 @@ def watched(self, kernel):
         lookups.append(threading.current_thread() is threading.main_thread())
     return original(self, kernel)
 executable.get_kernel_hooks = watched
-lookup((add_border(torch.rand(6, 4, 4, 3)),), torch.randn(100000, 3))
+{work}
 assert lookups and all(lookups), lookups
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

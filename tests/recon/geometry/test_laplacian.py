@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from recon.geometry.fused_smoothness import SMALL_BEND
 from recon.geometry.laplacian import (
     UniformLaplacian,
     laplacian_difference,
@@ -80,9 +81,26 @@ def test_normal_consistency_of_a_fold():
     )
     faces = torch.tensor([[0, 1, 2], [1, 0, 3]])
     mates = edge_mates(faces)
-    assert normal_consistency(vertices, faces, mates).item() == pytest.approx(1 - math.cos(angle))
+    # The chord of 60 degrees on the unit circle is 1.
+    expected = math.hypot(1, SMALL_BEND) - SMALL_BEND
+    assert normal_consistency(vertices, faces, mates).item() == pytest.approx(expected)
     flat = torch.tensor([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, -1, 0]], dtype=torch.float64)
     assert normal_consistency(flat, faces, mates).item() == pytest.approx(0, abs=1e-15)
+
+
+def test_a_crease_pulls_hardly_more_than_a_small_bend():
+    """A square, which counts all bends alike, would round off creases long before noise is gone."""
+
+    def pull(degrees: float) -> float:
+        height = torch.tensor(math.sin(math.radians(degrees)), dtype=torch.float64, requires_grad=True)
+        last = torch.stack([torch.zeros_like(height), -(1 - height**2).sqrt(), height])
+        corners = torch.tensor([[0, 0, 0], [1, 0, 0], [0, 1, 0]], dtype=torch.float64)
+        faces = torch.tensor([[0, 1, 2], [1, 0, 3]])
+        term = normal_consistency(torch.cat([corners, last[None]]), faces, edge_mates(faces))
+        return float(torch.autograd.grad(term, height)[0])
+
+    assert pull(1) < 0.5 * pull(10)
+    assert pull(10) < pull(40) < 1.5 * pull(10)
 
 
 def test_faces_without_area_pass_no_gradient():

@@ -31,6 +31,12 @@ def test_known_light_is_prefiltered_once_without_gradient():
     assert not light.is_trainable
 
 
+@pytest.mark.parametrize(("columns", "expected"), [(16, 16), (100, 64), (128, 64), (1024, 256)])
+def test_known_light_is_twice_as_fine_as_its_probe(columns, expected):
+    """Around the horizon, four faces have 4 N texels."""
+    assert EnvironmentLight.known(torch.ones(columns // 2, columns, 3)).resolution == expected
+
+
 def test_trainable_light_starts_grey_and_learns_a_radiance():
     light = EnvironmentLight.trainable(8, initial=0.7)
     torch.testing.assert_close(light.cubemap(), torch.full((6, 8, 8, 3), 0.7))

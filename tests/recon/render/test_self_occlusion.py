@@ -24,8 +24,8 @@ from tests.recon.render.scenes import front_camera, random_like, sphere
 
 WHITE = PrefilteredLight(torch.ones(6, 3, 3, 3), (torch.ones(6, 3, 3, 3),), (0.0,))
 # Scale, bias and diffuse albedo of surfaces that send nothing on, and of Lambertian ones.
-BLACK = torch.zeros(2, 2, 3)
-LAMBERTIAN = torch.tensor([0.0, 0.0, 1.0]).expand(2, 2, 3)
+BLACK = torch.zeros(2, 2, 4)
+LAMBERTIAN = torch.tensor([0.0, 0.0, 1.0, 1.0]).expand(2, 2, 4)
 BALL_RADIUS, BALL_HEIGHT = 0.4, 0.7
 
 
