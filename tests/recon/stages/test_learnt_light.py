@@ -90,7 +90,7 @@ def test_a_search_under_a_learnt_light_finds_what_descent_does_not(paint):
         assert ours.metallic.mean() < 0.5 * theirs.metallic.mean()
     else:
         ours_off, theirs_off = ((found.roughness - GLOSS).abs().mean() for found in (ours, theirs))
-        assert ours_off < 0.7 * theirs_off
+        assert ours_off < 0.8 * theirs_off
 
 
 def test_the_light_keeps_its_color():
