@@ -73,6 +73,7 @@ def launch(
     device: torch.device | str,
     *,
     parallel: bool = True,
+    together: int = 1,
 ) -> None:
     """Launches `kernel` over `count` indices on `device`.
 
@@ -80,7 +81,8 @@ def launch(
     arguments after it: numbers, `wp.array`s, or torch tensors (passed as they are, without a copy).
 
     `parallel=False` keeps a CPU launch on one core: needed where indices add into the same output, since
-    Warp's CPU atomics assume one thread (and the order of float additions would vary).
+    Warp's CPU atomics assume one thread (and the order of float additions would vary). `together`: so many
+    neighboring indices, of which `count` is a multiple, stay on one core: enough where only they do so.
     """
     if count <= 0:
         return
@@ -88,8 +90,9 @@ def launch(
     if not target.is_cpu:
         launch_command(kernel, 0, count, inputs, target, torch_stream(device))
         return
-    slices = min(torch.get_num_threads(), max(1, count // _MIN_SLICE)) if parallel else 1
-    bounds = [count * i // slices for i in range(slices + 1)]
+    groups = count // together
+    slices = min(torch.get_num_threads(), max(1, count // _MIN_SLICE), groups) if parallel else 1
+    bounds = [together * (groups * i // slices) for i in range(slices + 1)]
 
     def run(i: int) -> None:
         launch_command(kernel, bounds[i], bounds[i + 1] - bounds[i], inputs, target, None)

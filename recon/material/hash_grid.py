@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -13,8 +10,7 @@ import warp as wp
 from torch import Tensor, nn
 
 from recon.material.hash_grid_kernels import hash_grid_kernels
-from recon.warp_command import record_command
-from recon.warp_runtime import launch, warp_device
+from recon.warp_runtime import launch
 from usd_tools.errors import UserError
 
 # 32 levels of this size still count their entries in 31 bits.
@@ -110,7 +106,6 @@ class _Encode(torch.autograd.Function):
         kernels = hash_grid_kernels(features)
         encoded = table.new_empty(count, levels * features)
         inputs = [
-            0,
             _vectors(points, wp.vec3),
             _vectors(table.detach(), kernels.feature),
             *_integers(resolutions, offsets, masks),
@@ -135,45 +130,14 @@ class _Encode(torch.autograd.Function):
         upstream = _vectors(gradient.contiguous().view(count, levels, features), kernels.feature)
         if table_gradient is not None:
             into = _vectors(table_gradient, kernels.feature)
-            _launch_by_level(
-                kernels.backward_table, levels, count, [where, *layout, upstream, into], points.device
-            )
+            # A level's slice of the table is its own: nothing races, and the order of additions stays.
+            inputs = [where, *layout, upstream, into]
+            launch(kernels.backward_table, levels * count, inputs, points.device, together=count)
         if points_gradient is not None:
             entries = _vectors(table.detach(), kernels.feature)
             into = _vectors(points_gradient, wp.vec3)
             launch(kernels.backward_points, count, [where, entries, *layout, upstream, into], points.device)
         return points_gradient, table_gradient, None, None, None
-
-
-def _launch_by_level(
-    kernel: wp.Kernel, levels: int, count: int, inputs: Sequence[Any], device: torch.device
-) -> None:
-    """Launches a kernel that scatters into the table over (level, point).
-
-    On the CPU every thread takes whole levels: their slices of the table are disjoint, so nothing races and
-    the order of additions, hence the result, does not depend on the number of threads.
-    """
-    if device.type != "cpu":
-        launch(kernel, levels * count, [0, *inputs], device)
-        return
-    # Before the threads, which must not race to load and link it.
-    record_command(kernel, [0, *inputs], warp_device(device))
-    threads = min(torch.get_num_threads(), levels)
-    bounds = [levels * i // threads for i in range(threads + 1)]
-
-    def run(i: int) -> None:
-        first, last = bounds[i], bounds[i + 1]
-        launch(kernel, (last - first) * count, [first, *inputs], device, parallel=False)
-
-    others = [_pool().submit(run, i) for i in range(1, threads)]
-    run(0)
-    for other in others:
-        other.result()
-
-
-@lru_cache(maxsize=1)
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max_workers=64, thread_name_prefix="hash-grid")
 
 
 def _vectors(tensor: Tensor, dtype: Any) -> wp.array:

@@ -106,7 +106,6 @@ def hash_grid_kernels(features: int) -> HashGridKernels:
     @wp.kernel(enable_backward=False, module="unique")
     def forward(
         start: int,
-        first_level: int,
         points: wp.array(dtype=wp.vec3),
         table: wp.array(dtype=Feature),
         resolutions: wp.array(dtype=wp.int32),
@@ -115,7 +114,7 @@ def hash_grid_kernels(features: int) -> HashGridKernels:
         encoded: wp.array2d(dtype=Feature),
     ):
         index = start + wp.tid()
-        level = first_level + index // points.shape[0]
+        level = index // points.shape[0]
         i = index % points.shape[0]
         p = points[i]
         n = resolutions[level]
@@ -146,7 +145,6 @@ def hash_grid_kernels(features: int) -> HashGridKernels:
     @wp.kernel(enable_backward=False, module="unique")
     def backward_table(
         start: int,
-        first_level: int,
         points: wp.array(dtype=wp.vec3),
         resolutions: wp.array(dtype=wp.int32),
         offsets: wp.array(dtype=wp.int32),
@@ -155,7 +153,7 @@ def hash_grid_kernels(features: int) -> HashGridKernels:
         table_gradient: wp.array(dtype=Feature),
     ):
         index = start + wp.tid()
-        level = first_level + index // points.shape[0]
+        level = index // points.shape[0]
         i = index % points.shape[0]
         p = points[i]
         n = resolutions[level]

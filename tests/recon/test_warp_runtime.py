@@ -90,6 +90,22 @@ def test_tensors_that_do_not_fit_are_refused(points: torch.Tensor, table: torch.
         warp_runtime.launch(_sum_rows, 3, (torch.zeros(3, 3),), "cpu")
 
 
+@pytest.mark.parametrize("groups", [1, 5, 16])
+def test_indices_that_belong_together_stay_on_one_thread(
+    groups: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slices = []
+    monkeypatch.setattr(
+        warp_runtime, "launch_command", lambda kernel, first, count, *rest: slices.append((first, count))
+    )
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    out = wp.zeros(groups * 3001, dtype=int, device="cpu")
+    warp_runtime.launch(_add_index, len(out), [out], "cpu", together=3001)
+    assert len(slices) == min(4, groups)
+    assert all(first % 3001 == 0 and count % 3001 == 0 for first, count in slices)
+    assert sum(count for _, count in slices) == len(out)
+
+
 def test_launching_over_nothing_is_allowed() -> None:
     warp_runtime.launch(_add_index, 0, (torch.zeros(0), torch.zeros(1)), "cpu")
 
@@ -114,11 +130,10 @@ LOOKUP = """
 from recon.light.cubemap import add_border, lookup
 lookup((add_border(torch.rand(6, 4, 4, 3)),), torch.randn(100000, 3))
 """
-# Its levels are shared between threads of their own.
 ENCODING = """
 from recon.material.hash_grid import HashGrid
 grid = HashGrid(4, 2, 10, base=4, finest=60)
-grid(torch.rand(1000, 3)).sum().backward()
+grid(torch.rand(100000, 3)).sum().backward()
 """
 
 
