@@ -99,11 +99,11 @@ def test_indices_that_belong_together_stay_on_one_thread(
         warp_runtime, "launch_command", lambda kernel, first, count, *rest: slices.append((first, count))
     )
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
-    out = wp.zeros(groups * 3001, dtype=int, device="cpu")
-    warp_runtime.launch(_add_index, len(out), [out], "cpu", together=3001)
+    values, total = torch.zeros(groups * 3001), torch.zeros(1)
+    warp_runtime.launch(_add_index, len(values), [values, total], "cpu", together=3001)
     assert len(slices) == min(4, groups)
     assert all(first % 3001 == 0 and count % 3001 == 0 for first, count in slices)
-    assert sum(count for _, count in slices) == len(out)
+    assert sum(count for _, count in slices) == len(values)
 
 
 def test_launching_over_nothing_is_allowed() -> None:
