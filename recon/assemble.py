@@ -45,6 +45,8 @@ _HULL_VIEWS = 100
 _MESH_RESOLUTION = 512  # of views of a reference mesh, where no resolution is set
 _MESH_HELD_OUT = 8
 _LEARNT_LIGHT = 128  # pixels along a side of a cubemap face, where no resolution is set
+# On an artist's mesh roughness and metallic are smoothed by this share of what they are on a recovered one.
+_EXACT_NORMALS_SMOOTHING = 0.3
 # A sphere start has to lie inside the object's silhouette in most views, and be easy to grow from.
 _START_SPHERE = 0.6
 
@@ -91,7 +93,9 @@ def make_objective(config: Config) -> Objective:
     return SplitObjective(
         CompositeLoss(*loss.a, *loss.a_weights, mask_weight=loss.mask_weight),
         CompositeLoss(*loss.b, *loss.b_weights, mask_weight=0.0),
-        LossRoutes(loss.geometry, loss.normal, loss.light) if loss.routing == "strict" else None,
+        LossRoutes(loss.geometry, loss.normal, loss.light, loss.free_light)
+        if loss.routing == "strict"
+        else None,
     )
 
 
@@ -255,6 +259,8 @@ def fine_settings(config: Config, scene: FineScene) -> FineSettings:
     rates["geometry"] = train.learning_rate_fine * config.geometry.learning_rate_scale
     # The jitter is as far on the surface in either case.
     jitter = weights.jitter * (scene.uv_per_length() if maps else 1.0)
+    # Where the normals are the artist's own, pictures of gloss can be believed, and need less smoothing.
+    smoothing = _EXACT_NORMALS_SMOOTHING if starts else 1.0
     begin = 0.5 * train.fine_iterations if starts else -1.0
     priors = PriorSettings(
         weights.dark_metal,
@@ -269,7 +275,7 @@ def fine_settings(config: Config, scene: FineScene) -> FineSettings:
         config.material.model == "joint",
         config.geometry.laplacian,
         config.geometry.normal_smoothness,
-        _smoothness(config, jitter, weights.smoothness_ramp if starts or maps else 0),
+        _smoothness(config, jitter, weights.smoothness_ramp if starts or maps else 0, smoothing),
         priors,
         weights.light_grey,
         0 if maps else train.fine_pixels,
@@ -286,11 +292,11 @@ def _rates(config: Config, base: float) -> dict[str, float]:
     }
 
 
-def _smoothness(config: Config, jitter: float, ramp: int) -> SmoothnessSettings:
+def _smoothness(config: Config, jitter: float, ramp: int, of_material: float = 1.0) -> SmoothnessSettings:
     settings = config.regularizer
     return SmoothnessSettings(
         settings.albedo_smoothness,
-        settings.material_smoothness,
+        of_material * settings.material_smoothness,
         ramp,
         jitter,
         settings.subset,

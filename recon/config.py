@@ -56,7 +56,7 @@ class TrainConfig:
     learning_rate_fine: float = _field(0.003, above=0.0)
     learning_rate_field: float = _field(0.01, above=0.0)
     b_rise: float = _field(0.0, minimum=0.0, maximum=1.0)
-    final_rate: float = _field(0.1, above=0.0, maximum=1.0)
+    final_rate: float = _field(0.03, above=0.0, maximum=1.0)
     log_every: int = _field(50, minimum=1)
     image_every: int = _field(250, minimum=0)
     checkpoint_every: int = _field(500, minimum=0)
@@ -70,9 +70,9 @@ class GeometryConfig:
     fit: bool = True
     mesh: str | None = None
     init: str = _field("hull", choices=("hull", "random", "sphere"))
-    learning_rate_scale: float = _field(0.1, minimum=0.0)
+    learning_rate_scale: float = _field(0.05, minimum=0.0)
     sdf_regularizer: tuple[float, float] = _field((0.2, 0.01), minimum=0.0)
-    laplacian: float = _field(3000.0, minimum=0.0)
+    laplacian: float = _field(300.0, minimum=0.0)
     normal_smoothness: float = _field(0.01, minimum=0.0)
 
 
@@ -142,6 +142,7 @@ class LossConfig:
     mask_weight: float = _field(0.5, minimum=0.0)
     joint: str = _field("rel_mse", choices=COLOR_LOSSES)
     routing: str = _field("strict", choices=("strict", "summed"))
+    free_light: float = _field(3.0, minimum=0.0)
     geometry: str = _field("A+B", choices=BRANCHES)
     normal: str = _field("A+B", choices=BRANCHES)
     light: str = _field("A+B", choices=BRANCHES)
@@ -166,7 +167,7 @@ class TexturesConfig:
 @dataclass(frozen=True)
 class RegularizerConfig:
     albedo_smoothness: float = _field(0.03, minimum=0.0)
-    material_smoothness: float = _field(0.15, minimum=0.0)
+    material_smoothness: float = _field(0.1, minimum=0.0)
     dark_metal: float = _field(0.05, minimum=0.0)
     metallic_prior: float = _field(0.02, minimum=0.0)
     normal_offset: float = _field(0.3, minimum=0.0)

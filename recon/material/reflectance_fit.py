@@ -19,6 +19,7 @@ from recon.light.cubemap import lookup
 from recon.light.environment import PrefilteredLight
 from recon.light.fg_table import lookup_fg
 from recon.render.brdf import DIELECTRIC_F0
+from recon.render.shade import LEAST_LIGHT
 
 ROUGHNESSES = (0.05, 0.08, 0.11, 0.15, 0.2, 0.27, 0.36, 0.48, 0.62, 0.8, 0.95)
 """Candidates; finer where lobes are narrow, since a change there is seen best."""
@@ -41,7 +42,9 @@ class Observations:
 
     position: (N, 3). color: (N, 3), scene-linear radiance. irradiance: (N, 3), divided by pi, of what reaches
     the point. n_dot_v: (N, 1). normal, reflected: (N, 3) unit normals and mirror directions, in the light's
-    frame. variance: (N, 1) of the normals within each pixel.
+    frame. variance: (N, 1) of the normals within each pixel. blocked: (N, K, 3), for each of `ROUGHNESSES`
+    what the object keeps from the lobe (`OccludedLight.reflected`); K is 0 where that is nothing. weight:
+    (N, 1), how much a pixel's error counts.
     """
 
     position: Tensor
@@ -51,6 +54,8 @@ class Observations:
     normal: Tensor
     reflected: Tensor
     variance: Tensor
+    blocked: Tensor
+    weight: Tensor
 
 
 @dataclass(frozen=True)
@@ -86,10 +91,10 @@ def fit_reflectance(
     parents, parent = torch.unique(_parent(cells), return_inverse=True)
 
     found: _Best | None = None
-    for roughness in ROUGHNESSES:
+    for number, roughness in enumerate(ROUGHNESSES):
         sums = positions.new_zeros(len(cells), 18)
         for batch, part in zip(batches, parts, strict=True):
-            sums.index_add_(0, part, _products(batch, light, fg, roughness))
+            sums.index_add_(0, part, _products(batch, light, fg, number))
         pooled = sums.new_zeros(len(parents), 18).index_add_(0, parent, sums)
         best = _Best.of(sums + _POOLING * pooled[parent], roughness)
         found = best if found is None else found.or_better(best)
@@ -147,19 +152,23 @@ class _Best:
         )
 
 
-def _products(seen: Observations, light: PrefilteredLight, fg: Tensor, roughness: float) -> Tensor:
+def _products(seen: Observations, light: PrefilteredLight, fg: Tensor, number: int) -> Tensor:
     """(N, 18) products of the normal equations: dd, ds, ss, dy, sy, yy per color channel.
+
+    number: of the candidate in `ROUGHNESSES`.
 
     d and s are what a unit of diffuse and of specular reflectance would send, y the color without the
     specular part that no reflectance scales.
     """
-    candidate = torch.full_like(seen.n_dot_v, roughness)
+    candidate = torch.full_like(seen.n_dot_v, ROUGHNESSES[number])
     scale, bias, diffuse_albedo, lean = lookup_fg(fg, seen.n_dot_v, candidate).split(1, dim=-1)
     lobe = (candidate**4 + seen.variance).clamp(max=1.0) ** 0.25
     mean = torch.lerp(seen.normal, seen.reflected, lean)
     mirrored = lookup(light.specular, mean, light.level(lobe))
+    if seen.blocked.shape[1] > 0:
+        mirrored = torch.maximum(mirrored - seen.blocked[:, number], LEAST_LIGHT * mirrored)
     d, s, y = seen.irradiance * diffuse_albedo, mirrored * scale, seen.color - mirrored * bias
-    weight = 1.0 / (seen.color.mean(dim=1, keepdim=True) ** 2 + _DARK)
+    weight = seen.weight / (seen.color.mean(dim=1, keepdim=True) ** 2 + _DARK)
     return torch.cat([weight * product for product in (d * d, d * s, s * s, d * y, s * y, y * y)], dim=1)
 
 

@@ -87,12 +87,16 @@ def fused_shade(
         occluded_irradiance=_or_empty(None if occluded is None else occluded.irradiance, frame.normal, 3),
         occluded_reflected=_or_empty(None if occluded is None else occluded.reflected, frame.normal, 3),
     )
+    roughness, metallic = channels.roughness, channels.metallic
+    if routes is not None and routes.free_light > 0.0 and occluded is not None:
+        trust = occluded.free**routes.free_light
+        roughness, metallic = _scale_gradient(roughness, trust), _scale_gradient(metallic, trust)
     colors = _FusedShading.apply(
         constants,
         None if routes is None else _losses(routes),
         channels.albedo,
-        channels.roughness,
-        channels.metallic,
+        roughness,
+        metallic,
         channels.occlusion,
         channels.normal,
         frame.normal,
@@ -150,6 +154,23 @@ class _Constants:
             self.occluded_irradiance,
             self.occluded_reflected,
         )
+
+
+class _ScaledGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, factor: Tensor) -> Tensor:
+        ctx.save_for_backward(factor)
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient * ctx.saved_tensors[0], None
+
+
+def _scale_gradient(value: Tensor, factor: Tensor) -> Tensor:
+    """`value`, whose gradient arrives times `factor`."""
+    scaled: Tensor = _ScaledGradient.apply(value, factor)
+    return scaled
 
 
 def _losses(routes: LossRoutes) -> tuple[int, ...]:

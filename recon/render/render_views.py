@@ -72,8 +72,12 @@ class Occlusion(Protocol):
         to_camera: Tensor,
         light: PrefilteredLight,
         light_rotation: Tensor | None,
+        samples: int | None = None,
     ) -> OccludedLight:
-        """At the P covered pixels. positions, to_camera: (P, 3). light_rotation: (P, 3, 3) or None."""
+        """At the P covered pixels. positions, to_camera: (P, 3). light_rotation: (P, 3, 3) or None.
+
+        samples: rays per pixel; None for as many as training takes.
+        """
         ...
 
 

@@ -65,6 +65,7 @@ class SelfOcclusion(nn.Module):
 
     blocked: Tensor
     outgoing: Tensor
+    free: Tensor
     refreshes: Tensor
     rotations: Tensor
 
@@ -91,6 +92,7 @@ class SelfOcclusion(nn.Module):
         self.register_buffer("rotations", rotations, persistent=False)
         self.register_buffer("blocked", zeros)
         self.register_buffer("outgoing", zeros.clone())
+        self.register_buffer("free", torch.ones(vertex_count, device=faces.device))
         self.register_buffer("refreshes", torch.zeros((), dtype=torch.int64, device=faces.device))
 
     @torch.no_grad()
@@ -128,6 +130,7 @@ class SelfOcclusion(nn.Module):
         to_camera: Tensor,
         light: PrefilteredLight,
         light_rotation: Tensor | None,
+        samples: int | None = None,
     ) -> OccludedLight:
         """At the P covered pixels; see `recon.render.render_views.Occlusion`."""
         if (light_rotation is not None) != self._turns:
@@ -138,6 +141,7 @@ class SelfOcclusion(nn.Module):
         normal = shading_normals(sample.normal, sample.channels.normal, sample.tangent, to_camera)
         roughness = sample.channels.roughness.detach()
         irradiance, reflected = torch.empty_like(normal), torch.empty_like(normal)
+        free = torch.empty_like(roughness)
         self._bvh.update(raster.vertices, raster.faces)
         inputs = (
             self._bvh.handle,
@@ -149,7 +153,7 @@ class SelfOcclusion(nn.Module):
             to_camera.contiguous(),
             roughness[:, 0].contiguous(),
             light.level(roughness)[:, 0].contiguous(),
-            self._samples,
+            samples or self._samples,
             _draw_seed(normal.device),
             self._offset,
             light.texels.detach(),
@@ -158,11 +162,13 @@ class SelfOcclusion(nn.Module):
             self.rotations,
             self.outgoing,
             self.blocked,
+            self.free,
             irradiance,
             reflected,
+            free[:, 0],
         )
         launch(blocked_at_pixels, len(normal), inputs, normal.device)
-        return OccludedLight(irradiance, reflected)
+        return OccludedLight(irradiance, reflected, free)
 
     def _trace(self, mesh: Mesh, normals: Tensor, light: PrefilteredLight) -> tuple[Tensor, Tensor]:
         """What is blocked (N, V, 3), and the share of rays (V,) that met no back side."""
@@ -182,6 +188,7 @@ class SelfOcclusion(nn.Module):
             self.outgoing,
             blocked,
             outside,
+            self.free,
         )
         launch(blocked_at_vertices, len(normals), inputs, normals.device)
         return blocked, outside

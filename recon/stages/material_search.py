@@ -7,6 +7,8 @@ still, so every spot can be tried with many materials, see `recon.material.refle
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
@@ -14,7 +16,7 @@ from torch.nn.functional import normalize
 from recon.color import linear_to_srgb
 from recon.light.cubemap import lookup
 from recon.material.field import MaterialField
-from recon.material.reflectance_fit import CellMaterials, Observations, fit_reflectance
+from recon.material.reflectance_fit import ROUGHNESSES, CellMaterials, Observations, fit_reflectance
 from recon.render.fused_shading import shading_normals
 from recon.render.normal_variance import normal_variance
 from recon.render.shade import LEAST_LIGHT
@@ -26,6 +28,10 @@ _MOST_VIEWS = 64
 _CELL_PIXELS = 1.25
 # Pixels that are partly background, or seen at a grazing angle, tell little of the material.
 _COVERED, _LEAST_COSINE = 0.99, 0.25
+# Rays per pixel and candidate that find what the object reflects of itself.
+_RAYS = 4
+# Pixels tell more the less of their light the object blocks: power of the share left, and its least.
+_FREE_LIGHT, _LEAST_WEIGHT = 2.0, 1e-3
 _CLIPPED = 0.99  # 8-bit pictures: such a pixel only says "at least this bright"
 
 _STEPS = 300
@@ -65,9 +71,18 @@ def _observe(scene: FineScene, setup: TrainingSetup, chosen: Tensor) -> Observat
     turn = None if turns is None else turns[chosen][raster.views]
     turned = _in_light(normal, turn)
     irradiance = lookup((light.diffuse,), turned)
+    weight, blocked = torch.ones_like(n_dot_v), positions.new_zeros(len(positions), 0, 3)
     if scene.occlusion is not None:
-        occluded = scene.occlusion(sample, raster, positions, to_camera, light, turn)
+        in_lobes, free = [], torch.zeros_like(n_dot_v)
+        for roughness in ROUGHNESSES:
+            channels = replace(sample.channels, roughness=torch.full_like(n_dot_v, roughness))
+            candidate = replace(sample, channels=channels)
+            occluded = scene.occlusion(candidate, raster, positions, to_camera, light, turn, _RAYS)
+            in_lobes.append(occluded.reflected)
+            free += occluded.free / len(ROUGHNESSES)
+        blocked = torch.stack(in_lobes, dim=1)
         irradiance = torch.maximum(irradiance - occluded.irradiance, LEAST_LIGHT * irradiance)
+        weight = (free**_FREE_LIGHT).clamp_min(_LEAST_WEIGHT)
 
     pictures = setup.views.images[chosen]
     color, alpha = pictures.reshape(-1, 4)[raster.pixels].split((3, 1), dim=1)
@@ -75,7 +90,8 @@ def _observe(scene: FineScene, setup: TrainingSetup, chosen: Tensor) -> Observat
     if setup.views.ldr:
         used = used & (color.amax(dim=1, keepdim=True) < _CLIPPED)
     variance = normal_variance(normal, raster)
-    seen = (positions, color, irradiance, n_dot_v, turned, _in_light(reflected, turn), variance)
+    mirrored = _in_light(reflected, turn)
+    seen = (positions, color, irradiance, n_dot_v, turned, mirrored, variance, blocked, weight)
     return Observations(*(values[used[:, 0]] for values in seen))
 
 

@@ -102,11 +102,13 @@ def blocked_at_vertices(
     outgoing: wp.array2d[wp.vec3],
     blocked: wp.array2d[wp.vec3],
     outside: wp.array[float],
+    free: wp.array[float],
 ) -> None:
     """blocked: (N, V), zero before: irradiance / pi that the mesh blocks, less what it sends instead.
 
     rotations: N orientations R of the light, L(R^T d). outgoing: (N, V) radiance of the front sides; back
-    sides are black. outside: (V,) the share of rays that met no back side.
+    sides are black. outside: (V,) the share of rays that met no back side. free: (V,) of those that met
+    nothing.
     """
     i = start + wp.tid()
     normal = normals[i]
@@ -117,6 +119,7 @@ def blocked_at_vertices(
     shift_azimuth = wp.randf(state)
     share = 1.0 / float(rays)
     met_back = float(0.0)
+    met_any = float(0.0)
     for ray in range(rays):
         sine_squared = (float(ray) + shift_radius) * share
         turns = float(ray) * _GOLDEN + shift_azimuth
@@ -126,6 +129,7 @@ def blocked_at_vertices(
         direction = _to_world(local, normal)
         hit = wp.mesh_query_ray(mesh, origin, direction, _FAR)
         if hit.result:
+            met_any += share
             front = wp.dot(hit.normal, direction) < 0.0
             if not front:
                 met_back += share
@@ -136,6 +140,7 @@ def blocked_at_vertices(
                     lost = lost - _at_corners(outgoing, k, faces, hit.face, weights)
                 blocked[k, i] = blocked[k, i] + lost * share
     outside[i] = 1.0 - met_back
+    free[i] = wp.max(1.0 - met_any, 0.0)
 
 
 @wp.kernel
@@ -159,15 +164,19 @@ def blocked_at_pixels(
     rotations: wp.array[wp.mat33],
     outgoing: wp.array2d[wp.vec3],
     blocked: wp.array2d[wp.vec3],
+    vertices_free: wp.array[float],
     irradiance: wp.array[wp.vec3],
     reflected: wp.array[wp.vec3],
+    free: wp.array[float],
 ) -> None:
     """irradiance: `blocked` (N, V) of `blocked_at_vertices`, interpolated. reflected: its counterpart in the
-    GGX lobe of `roughness`, by rays; `levels` is where the light they lose is looked up.
+    GGX lobe of `roughness`, by rays; `levels` is where the light they lose is looked up. free: the share of
+    these rays that met nothing, times `vertices_free`, interpolated.
 
     tree, seed: one number each, on the device, so that a launch can be replayed with others.
     light_rotation: (P,) or empty; vertices' values are those of the most similar of `rotations`. Backs of
-    triangles, which have no values of their own, get zero, and so do rays that start below the surface.
+    triangles, which have no values of their own, count as free of the object, and so do rays that start below
+    the surface.
     """
     i = start + wp.tid()
     face = int(triangles[i])
@@ -178,6 +187,7 @@ def blocked_at_pixels(
     if wp.dot(geometric, toward) <= 0.0:
         irradiance[i] = zero
         reflected[i] = zero
+        free[i] = 1.0
         return
     row = int(0)
     to_light = wp.identity(n=3, dtype=float)
@@ -189,12 +199,19 @@ def blocked_at_pixels(
             if similarity > most_similar:
                 most_similar = similarity
                 row = k
-    irradiance[i] = _at_corners(blocked, row, faces, face, barycentrics[i])
+    weights = barycentrics[i]
+    irradiance[i] = _at_corners(blocked, row, faces, face, weights)
+    around = (
+        vertices_free[faces[face, 0]] * weights[0]
+        + vertices_free[faces[face, 1]] * weights[1]
+        + vertices_free[faces[face, 2]] * weights[2]
+    )
 
     origin = positions[i] + geometric * offset
     alpha = roughness[i] * roughness[i]
     state = wp.rand_init(int(seed[0]), i)
     total = wp.vec3(0.0, 0.0, 0.0)
+    met_any = float(0.0)
     for _ray in range(rays):
         uniform_x = wp.randf(state)
         uniform_y = wp.randf(state)
@@ -202,8 +219,10 @@ def blocked_at_pixels(
         if wp.dot(direction, geometric) > 0.0:
             hit = wp.mesh_query_ray(mesh, origin, direction, _FAR)
             if hit.result:
+                met_any += 1.0
                 total += _prefiltered(texels, table, to_light * direction, levels[i])
                 if wp.dot(hit.normal, direction) < 0.0:
-                    weights = wp.vec3(hit.u, hit.v, 1.0 - hit.u - hit.v)
-                    total -= _at_corners(outgoing, row, faces, hit.face, weights)
+                    there = wp.vec3(hit.u, hit.v, 1.0 - hit.u - hit.v)
+                    total -= _at_corners(outgoing, row, faces, hit.face, there)
     reflected[i] = total / float(rays)
+    free[i] = around * (1.0 - met_any / float(rays))

@@ -63,7 +63,13 @@ def observed(material, light, place: float = 0.0, count: int = 60, noise: float 
     position = torch.tensor([place, 0.0, 0.0]) + 0.01 * random(count, 3)
     irradiance = lookup((light.diffuse,), normal)
     reflected = 2.0 * n_dot_v * normal - to_camera
-    return Observations(position, color, irradiance, n_dot_v, normal, reflected, variance)
+    return Observations(
+        position, color, irradiance, n_dot_v, normal, reflected, variance, torch.zeros(count, 0, 3), one
+    )
+
+
+def _rows(seen: Observations, rows: slice | Tensor) -> Observations:
+    return Observations(*(values[rows] for values in vars(seen).values()))
 
 
 def fitted(batches, light) -> CellMaterials:
@@ -86,11 +92,7 @@ def test_finds_what_made_the_colors(name, noise, light):
 def test_cells_are_told_apart_and_batches_put_together(light):
     materials = [MATERIALS[name] for name in ("gold", "chalk", "black gloss")]
     whole = [observed(material, light, place=float(i)) for i, material in enumerate(materials)]
-    halves = [
-        Observations(*(values[half] for values in vars(seen).values()))
-        for seen in whole
-        for half in (slice(0, 30), slice(30, None))
-    ]
+    halves = [_rows(seen, half) for seen in whole for half in (slice(0, 30), slice(30, None))]
     found = fitted(halves, light)
     order = found.position[:, 0].argsort()
     assert found.metallic[order, 0].tolist() == [1.0, 0.0, 0.0]
@@ -102,9 +104,33 @@ def test_cells_are_told_apart_and_batches_put_together(light):
 def test_a_cell_that_one_pixel_shows_follows_its_neighbors(light):
     """Any roughness would explain one color."""
     red = observed(MATERIALS["red paint"], light)
-    single = Observations(*(values[:1] for values in vars(red).values()))
+    single = _rows(red, slice(1))
     single = replace(single, position=single.position + torch.tensor([0.14, 0.0, 0.0]))
     found = fit_reflectance([red, single], light, fg_table(), 0.1)
     assert len(found.position) == 2
     assert found.roughness[:, 0].tolist() == pytest.approx([0.48, 0.48])
     assert found.metallic[:, 0].tolist() == [0.0, 0.0]
+
+
+def test_what_the_object_reflects_of_itself_belongs_to_the_model(light):
+    """Lobes that half of the pixels' light is kept from look dull, unless that is known."""
+    seen = observed(MATERIALS["gold"], light)
+    half = torch.arange(len(seen.color)) % 2 == 0
+    levels = [light.level(torch.full_like(seen.n_dot_v, roughness)) for roughness in ROUGHNESSES]
+    lobes = [lookup(light.specular, seen.reflected, level) for level in levels]
+    blocked = 0.9 * torch.stack(lobes, dim=1) * half[:, None, None]
+    dimmed = torch.where(half[:, None], 0.1 * seen.color, seen.color)
+    blind = fitted([replace(seen, color=dimmed)], light)
+    told = fitted([replace(seen, color=dimmed, blocked=blocked)], light)
+    albedo, roughness, _ = MATERIALS["gold"]
+    assert (told.roughness - roughness).abs().max() < 0.03
+    assert (told.albedo - torch.tensor(albedo)).abs().max() < 0.05
+    assert (blind.albedo - torch.tensor(albedo)).abs().max() > 0.2
+
+
+def test_pixels_count_by_their_weight(light):
+    gold, chalk = observed(MATERIALS["gold"], light), observed(MATERIALS["chalk"], light)
+    doubtful = replace(chalk, weight=1e-5 * chalk.weight)
+    albedo = torch.tensor(MATERIALS["gold"][0])
+    assert (fitted([gold, doubtful], light).albedo - albedo).abs().max() < 0.05
+    assert (fitted([gold, chalk], light).albedo - albedo).abs().max() > 0.2

@@ -58,8 +58,11 @@ def case(count=2000, *, tangents=False, turned=False, variance=False, occluded=F
     frame = ShadingFrame(normal, tangent, 0.3 * normal, views, origins, rotation)
     channels = Channels(random(count, 3), perturbation, random(count, 1), random(count, 1), random(count, 1))
     # Beyond the widest lobe, and beyond the least light, for some of the pixels.
-    blocked = OccludedLight(1.5 * random(count, 3) - 0.5, 1.5 * random(count, 3) - 0.5) if occluded else None
-    keywords = {"variance": 0.3 * random(count, 1).square() if variance else None, "occluded": blocked}
+    blocked = (1.5 * random(count, 3) - 0.5, 1.5 * random(count, 3) - 0.5) if occluded else None
+    keywords = {
+        "variance": 0.3 * random(count, 1).square() if variance else None,
+        "occluded": None if blocked is None else OccludedLight(*blocked, free=random(count, 1)),
+    }
     return (channels, frame, light, fg_table()), keywords
 
 
@@ -152,9 +155,8 @@ def test_cases_reach_the_branches():
     wide = channels.roughness**4 + keywords["variance"] > 1.0
     assert 10 < int(wide.sum()) < 500
     plain = fused_shade(channels, frame, light, fg, routes=None)[0]
-    least = fused_shade(
-        channels, frame, light, fg, routes=None, occluded=OccludedLight(9 + 0 * plain, 9 + 0 * plain)
-    )[0]
+    blocked = OccludedLight(9 + 0 * plain, 9 + 0 * plain, 0 * plain[:, :1])
+    least = fused_shade(channels, frame, light, fg, routes=None, occluded=blocked)[0]
     torch.testing.assert_close(least, 0.02 * plain)
 
 
@@ -289,3 +291,18 @@ def test_second_derivatives_are_refused():
 def test_unknown_routes_are_refused_by_name():
     with pytest.raises(ValueError, match=r"route of normal.*'C'"):
         LossRoutes(normal="C")
+
+
+def test_roughness_and_metallic_learn_most_from_pixels_that_the_object_leaves_alone():
+    arguments, keywords = case(**CASES["everything"])
+    count, free = len(arguments[0].albedo), keywords["occluded"].free
+    gradients = []
+    for power in (0.0, 2.0):
+        moved, mine = leaves(arguments)
+        colors = fused_shade(*moved, routes=LossRoutes(free_light=power), **keywords)
+        torch.autograd.backward(colors, [upstream(count, 1), upstream(count, 2)])
+        gradients.append({key: leaf.grad for key, leaf in mine.items()})
+    alike, weighed = gradients
+    for key in alike:
+        expected = alike[key] * free**2 if key in ("roughness", "metallic") else alike[key]
+        torch.testing.assert_close(weighed[key], expected, msg=key)

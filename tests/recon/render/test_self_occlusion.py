@@ -104,6 +104,7 @@ def test_a_convex_object_is_not_in_its_own_light_at_all() -> None:
     assert len(raster.pixels) > 100
     assert not found.irradiance.any()
     assert not found.reflected.any()
+    torch.testing.assert_close(found.free, torch.ones_like(found.free))
 
 
 def test_a_ball_shadows_the_floor_by_its_form_factor() -> None:
@@ -117,6 +118,8 @@ def test_a_ball_shadows_the_floor_by_its_form_factor() -> None:
     assert expected.max() > 0.3
     # Facets lie within the sphere (4 %); averaging over neighbors flattens the peak.
     torch.testing.assert_close(found, expected[:, None].expand(-1, 3), rtol=0.05, atol=0.006)
+    free = occlusion.free[: len(points)]
+    torch.testing.assert_close(free, 1.0 - expected, rtol=0.05, atol=0.015)
     # The lower half of the ball sees the floor, which is black; the top sees nothing.
     pole_up, pole_down = (len(points) + i for i in _poles_along_z(mesh.vertices[len(points) :]))
     assert occlusion.blocked[0, pole_up].abs().max() < 1e-6

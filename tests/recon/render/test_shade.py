@@ -61,9 +61,9 @@ def test_occluded_light_is_taken_away_but_never_all(smooth_light):
     albedo, normal, roughness, metallic, occlusion, view = points(200)
     inputs = (albedo, normal, roughness, metallic, occlusion, view, smooth_light, fg_table())
     open_, none = shade(*inputs), torch.zeros(200, 3)
-    torch.testing.assert_close(shade(*inputs, occluded=OccludedLight(none, none)), open_)
+    torch.testing.assert_close(shade(*inputs, occluded=OccludedLight(none, none, none[:, :1])), open_)
     everything = torch.full((200, 3), 1e6)
-    dark = shade(*inputs, occluded=OccludedLight(everything, everything))
+    dark = shade(*inputs, occluded=OccludedLight(everything, everything, none[:, :1]))
     torch.testing.assert_close(dark, 0.02 * open_, atol=1e-5, rtol=1e-4)
 
 
