@@ -24,6 +24,8 @@ from recon.stages.fine_scene import FineScene
 from recon.stages.run_stage import TrainingSetup
 
 _MOST_VIEWS = 64
+# Of larger pictures only every k-th pixel is kept, for all that is kept of them lies in memory at once.
+_MOST_PIXELS = 2**25
 # Side of a cell, in pixels of a picture that the object fills.
 _CELL_PIXELS = 1.25
 # Pixels that are partly background, or seen at a grazing angle, tell little of the material.
@@ -45,16 +47,18 @@ def search_material(scene: FineScene, setup: TrainingSetup) -> CellMaterials:
     """Fits materials to what the training views show of `scene`, spot by spot, under the light as it is."""
     setup.trace_occlusion(scene)
     views = torch.linspace(0, len(setup.views) - 1, min(len(setup.views), _MOST_VIEWS)).round().long()
-    batches = [_observe(scene, setup, chosen) for chosen in views.split(setup.batch)]
+    cameras = setup.views.cameras
+    stride = -(-len(views) * cameras.width * cameras.height // _MOST_PIXELS)
+    batches = [_observe(scene, setup, chosen, stride) for chosen in views.split(setup.batch)]
     vertices = scene.start.vertices
     extent = float((vertices.amax(dim=0) - vertices.amin(dim=0)).max())
-    cell = _CELL_PIXELS * extent / max(setup.views.cameras.width, setup.views.cameras.height)
+    cell = _CELL_PIXELS * extent / max(cameras.width, cameras.height)
     return fit_reflectance(batches, setup.prefiltered_light(), setup.fg, cell)
 
 
 @torch.no_grad()
-def _observe(scene: FineScene, setup: TrainingSetup, chosen: Tensor) -> Observations:
-    """What the training views of indices `chosen` show of the surface."""
+def _observe(scene: FineScene, setup: TrainingSetup, chosen: Tensor, stride: int) -> Observations:
+    """What every `stride`-th pixel of the training views of indices `chosen` shows of the surface."""
     light, rasterizer = setup.prefiltered_light(), setup.rasterizer
     mesh = scene.mesh()
     chosen = chosen.to(mesh.vertices.device)
@@ -87,6 +91,8 @@ def _observe(scene: FineScene, setup: TrainingSetup, chosen: Tensor) -> Observat
     pictures = setup.views.images[chosen]
     color, alpha = pictures.reshape(-1, 4)[raster.pixels].split((3, 1), dim=1)
     used = (alpha >= _COVERED) & (n_dot_v >= _LEAST_COSINE)
+    diagonal = raster.pixels + raster.pixels // cameras.width  # a step of one from row to row
+    used = used & (diagonal % stride == 0)[:, None]
     if setup.views.ldr:
         used = used & (color.amax(dim=1, keepdim=True) < _CLIPPED)
     variance = normal_variance(normal, raster)

@@ -88,6 +88,16 @@ def test_finds_the_material_of_every_spot(turned):
     assert (found.albedo - GREY).abs().median() < 0.1 * GREY
 
 
+def test_of_large_pictures_some_pixels_are_enough(monkeypatch):
+    setup = metal_ball()
+    every = search_material(untrained(), setup)
+    monkeypatch.setattr("recon.stages.material_search._MOST_PIXELS", 8 * 32 * 32 // 2)
+    some = search_material(untrained(), setup)
+    assert 0 < len(some.position) < len(every.position)
+    assert some.metallic.mean() > 0.95
+    assert (some.roughness - GLOSS).abs().mean() < 0.08
+
+
 def test_the_field_learns_what_was_found_and_keeps_its_normals():
     setup, scene = metal_ball(), untrained()
     found = search_material(scene, setup)
