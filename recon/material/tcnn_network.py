@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from recon.material.encoded_network import EncoderSettings
 from recon.material.mlp import Mlp
+from recon.scaled_gradient import scale_gradient
 
 # Widths for which tiny-cuda-nn has a fused kernel.
 FUSED_WIDTHS = (16, 32, 64, 128)
@@ -79,8 +80,8 @@ class FusedTcnnNetwork(nn.Module):
             return points.new_zeros(0, self._outputs)
         points = points.clamp(0.0, 1.0)
         if points.requires_grad:
-            points = _ScaleGradient.apply(points, 1.0 / _GRADIENT_SCALE)
-        return _ScaleGradient.apply(self.network(points).float(), _GRADIENT_SCALE)
+            points = scale_gradient(points, 1.0 / _GRADIENT_SCALE)
+        return scale_gradient(self.network(points).float(), _GRADIENT_SCALE)
 
 
 def grid_settings(settings: EncoderSettings) -> dict[str, Any]:
@@ -134,16 +135,3 @@ def _set_(parameter: Tensor, values: Tensor) -> None:
 def _unscale(gradient: Tensor) -> Tensor:
     # Without the guard a single overflow would stay in the optimizer's moments for good.
     return torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0) / _GRADIENT_SCALE
-
-
-class _ScaleGradient(torch.autograd.Function):
-    """The identity, whose gradient is multiplied by a factor."""
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor, factor: float) -> Tensor:
-        ctx.factor = factor
-        return values.view_as(values)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return gradient * ctx.factor, None

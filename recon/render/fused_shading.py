@@ -21,6 +21,7 @@ from recon.material.channels import Channels
 from recon.render.loss_routes import LossRoutes
 from recon.render.shade import OccludedLight
 from recon.render.warp_kernels import shading as kernels
+from recon.scaled_gradient import scale_gradient
 from recon.warp_runtime import launch
 
 _LOSSES = {"A": kernels.FROM_A, "B": kernels.FROM_B, "A+B": kernels.FROM_A | kernels.FROM_B}
@@ -90,7 +91,7 @@ def fused_shade(
     roughness, metallic = channels.roughness, channels.metallic
     if routes is not None and routes.free_light > 0.0 and occluded is not None:
         trust = occluded.free**routes.free_light
-        roughness, metallic = _scale_gradient(roughness, trust), _scale_gradient(metallic, trust)
+        roughness, metallic = scale_gradient(roughness, trust), scale_gradient(metallic, trust)
     colors = _FusedShading.apply(
         constants,
         None if routes is None else _losses(routes),
@@ -154,23 +155,6 @@ class _Constants:
             self.occluded_irradiance,
             self.occluded_reflected,
         )
-
-
-class _ScaledGradient(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, value: Tensor, factor: Tensor) -> Tensor:
-        ctx.save_for_backward(factor)
-        return value.view_as(value)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return gradient * ctx.saved_tensors[0], None
-
-
-def _scale_gradient(value: Tensor, factor: Tensor) -> Tensor:
-    """`value`, whose gradient arrives times `factor`."""
-    scaled: Tensor = _ScaledGradient.apply(value, factor)
-    return scaled
 
 
 def _losses(routes: LossRoutes) -> tuple[int, ...]:

@@ -171,7 +171,7 @@ class SelfOcclusion(nn.Module):
         return OccludedLight(irradiance, reflected, free)
 
     def _trace(self, mesh: Mesh, normals: Tensor, light: PrefilteredLight) -> tuple[Tensor, Tensor]:
-        """What is blocked (N, V, 3), and the share of rays (V,) that met no back side."""
+        """What is blocked (N, V, 3), and the share of rays (V,) that met no back side; renews `free`."""
         blocked, outside = torch.zeros_like(self.blocked), self.blocked.new_empty(len(normals))
         inputs = (
             self._bvh.update(mesh.vertices, mesh.faces),

@@ -413,16 +413,22 @@ def test_learnt_light_changes_the_probe(source, tmp_path):
     np.testing.assert_allclose(exported.mean((0, 1)), truth[..., :3].mean((0, 1)), rtol=0.1)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("searches", [1, 3])
-def test_materials_are_searched_before_and_within_the_fine_stage(source, tmp_path, monkeypatch, searches):
-    called = []
+def record_searches(monkeypatch, look):
+    """What `look` finds in (scene, setup) at each search for materials, as they come."""
+    found = []
 
     def recorded(scene, setup):
-        called.append(scene.offsets.detach().abs().max())
+        found.append(look(scene, setup))
         return search_material(scene, setup)
 
     monkeypatch.setattr(train, "search_material", recorded)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("searches", [1, 3])
+def test_materials_are_searched_before_and_within_the_fine_stage(source, tmp_path, monkeypatch, searches):
+    called = record_searches(monkeypatch, lambda scene, _: scene.offsets.detach().abs().max())
     learn(source, tmp_path / "run", material__searches=searches)
     assert len(called) == searches
     assert called[0] == 0, "the surface has not moved yet"
@@ -433,13 +439,7 @@ def test_materials_are_searched_before_and_within_the_fine_stage(source, tmp_pat
 @pytest.mark.parametrize("on_artists_mesh", [False, True])
 def test_a_learnt_light_is_searched_under_once_it_is_known(source, tmp_path, monkeypatch, on_artists_mesh):
     """On an artist's mesh there is no first search: nothing is known of the light then."""
-    lights = []
-
-    def recorded(scene, setup):
-        lights.append(setup.light.cubemap().detach().clone())
-        return search_material(scene, setup)
-
-    monkeypatch.setattr(train, "search_material", recorded)
+    lights = record_searches(monkeypatch, lambda _, setup: setup.light.cubemap().detach().clone())
     truth = str(source.dataset / "ground_truth" / "mesh.obj")
     changes = {"geometry__mesh": truth} if on_artists_mesh else {}
     learn(source, tmp_path / "run", light__mode="learnt", **changes)

@@ -63,13 +63,14 @@ def coarse_scene(model: str = "split") -> CoarseScene:
     return CoarseScene(DMTet.sphere(build_tet_grid(8, 1.0), 0.6), field(model))
 
 
-def field(model: str = "split") -> MaterialField:
+def field(model: str = "split", start: ChannelSettings | None = None) -> MaterialField:
     bounds = torch.tensor([[-1.0] * 3, [1.0] * 3])
     encoder = EncoderSettings(levels=4, table_log2=8, finest=32, width=16)
     generator = torch.Generator().manual_seed(0)
+    start = start or ChannelSettings()
     if model == "joint":
-        return JointField(bounds, encoder, ChannelSettings(), generator=generator)
-    return SplitField(bounds, encoder, encoder, ChannelSettings(), generator=generator)
+        return JointField(bounds, encoder, start, generator=generator)
+    return SplitField(bounds, encoder, encoder, start, generator=generator)
 
 
 def views(count: int = 5, device: torch.device | str = "cpu") -> Views:

@@ -13,7 +13,6 @@ from recon.light.environment import EnvironmentLight
 from recon.light.fg_table import fg_table
 from recon.losses import BRANCH_LOSSES
 from recon.material.channels import ChannelSettings
-from recon.material.field import EncoderSettings, SplitField
 from recon.material.texture_maps import TextureMaps, initial_maps
 from recon.objectives import SplitObjective
 from recon.render.loss_routes import LossRoutes
@@ -23,7 +22,7 @@ from recon.stages.fine_scene import FineScene
 from recon.stages.material_search import search_material, teach
 from recon.stages.run_stage import TrainingSetup, run_stage
 from tests.recon.render.scenes import orbit_cameras
-from tests.recon.stages.scenes import NO_PRIORS, RASTERIZER, RATES, SMOOTHNESS, sphere_mesh
+from tests.recon.stages.scenes import NO_PRIORS, RASTERIZER, RATES, SMOOTHNESS, field, sphere_mesh
 
 GREY, GLOSS = 0.25, 0.2
 
@@ -62,11 +61,8 @@ def metal_ball(turned: bool = False) -> TrainingSetup:
 
 
 def untrained() -> FineScene:
-    bounds = torch.tensor([[-1.0] * 3, [1.0] * 3])
-    encoder = EncoderSettings(levels=4, table_log2=8, finest=32, width=16)
     start = ChannelSettings(initial_roughness=0.2, initial_metallic=0.1)
-    field = SplitField(bounds, encoder, encoder, start, generator=torch.Generator().manual_seed(0))
-    return FineScene(sphere_mesh(), field, movable=False)
+    return FineScene(sphere_mesh(), field(start=start), movable=False)
 
 
 def learnt(scene: FineScene, setup: TrainingSetup, iterations: int) -> tuple[float, float, float]:

@@ -9,16 +9,16 @@ from recon.geometry.mesh import Mesh
 from recon.light.fg_table import fg_table
 from recon.losses import BRANCH_LOSSES
 from recon.material.channels import ChannelSettings
-from recon.material.field import EncoderSettings, SplitField
 from recon.objectives import SplitObjective
 from recon.render.loss_routes import LossRoutes
+from recon.render.render_views import render_views
 from recon.render.self_occlusion import SelfOcclusion
 from recon.stages.fine import FineSettings, fine_stage
 from recon.stages.fine_scene import FineScene
 from recon.stages.regularization import SmoothnessSettings
 from recon.stages.run_stage import TrainingSetup, run_stage
 from tests.recon.render.scenes import orbit_cameras, sphere
-from tests.recon.stages.scenes import NO_PRIORS, RASTERIZER, RATES, known_light
+from tests.recon.stages.scenes import NO_PRIORS, RASTERIZER, RATES, field, known_light
 
 VIEWS = 6
 UNKNOWN_LIGHT = 0.6  # radiance that reaches the camera where the object blocks all light
@@ -32,36 +32,23 @@ def two_balls() -> Mesh:
 
 
 def scene() -> FineScene:
-    bounds = torch.tensor([[-1.0] * 3, [1.0] * 3])
-    encoder = EncoderSettings(levels=4, table_log2=10, finest=32, width=16)
-    start = ChannelSettings(initial_roughness=0.2, initial_metallic=0.05)
-    field = SplitField(bounds, encoder, encoder, start, generator=torch.Generator().manual_seed(0))
     mesh = two_balls()
-    return FineScene(mesh, field, movable=False, occlusion=SelfOcclusion(mesh.faces, len(mesh.vertices)))
+    start = ChannelSettings(initial_roughness=0.2, initial_metallic=0.05)
+    occlusion = SelfOcclusion(mesh.faces, len(mesh.vertices))
+    return FineScene(mesh, field(start=start), movable=False, occlusion=occlusion)
 
 
 def pictures(shown: FineScene) -> tuple[Views, torch.Tensor]:
     """Views of `shown` with light between the balls that no model knows; and the vertices' free share."""
-    setup = TrainingSetup(
-        _blank(), known_light(), fg_table(), RASTERIZER, _objective(0.0), batch=2, samples=1, seed=0
-    )
-    setup.trace_occlusion(shown)
-    cameras = setup.views.cameras
+    light, fg, cameras = known_light().prefilter(), fg_table(), orbit_cameras(VIEWS, 40, 32)
+    shown.occlusion.refresh(shown.mesh(), shown.vertex_material(RASTERIZER), light, fg)
+    free = shown.occlusion.free.clone()
     with torch.no_grad():
-        rendered = setup.render(shown, torch.arange(VIEWS))
-        share = RASTERIZER.interpolate(shown.occlusion.free[:, None], rendered.raster, rendered.mesh.faces)
+        rendered = render_views(shown, light, fg, cameras, RASTERIZER, routes=None, occlusion=shown.occlusion)
+        share = RASTERIZER.interpolate(free[:, None], rendered.raster, rendered.mesh.faces)
         extra = rendered.raster.scatter(UNKNOWN_LIGHT * (1.0 - share)).expand(-1, -1, -1, 3)
     images = torch.cat([rendered.image_a + extra, rendered.alpha[..., None]], dim=-1)
-    return Views(cameras, images, tuple(f"view{i}" for i in range(VIEWS))), shown.occlusion.free.clone()
-
-
-def _blank() -> Views:
-    cameras = orbit_cameras(VIEWS, 40, 32)
-    return Views(cameras, torch.zeros(VIEWS, 32, 40, 4), tuple(f"view{i}" for i in range(VIEWS)))
-
-
-def _objective(free_light: float) -> SplitObjective:
-    return SplitObjective(BRANCH_LOSSES["a"], BRANCH_LOSSES["b"], LossRoutes(free_light=free_light))
+    return Views(cameras, images, tuple(f"view{i}" for i in range(VIEWS))), free
 
 
 def drift(free_light: float) -> float:
@@ -71,11 +58,10 @@ def drift(free_light: float) -> float:
     views, free = pictures(learnt)
     with torch.no_grad():
         truth = learnt.vertex_material(RASTERIZER).roughness
-    setup = TrainingSetup(
-        views, known_light(), fg_table(), RASTERIZER, _objective(free_light), batch=3, samples=1, seed=0
-    )
+    objective = SplitObjective(BRANCH_LOSSES["a"], BRANCH_LOSSES["b"], LossRoutes(free_light=free_light))
+    setup = TrainingSetup(views, known_light(), fg_table(), RASTERIZER, objective, batch=3, samples=1, seed=0)
     smooth = SmoothnessSettings(albedo=0.03, material=0.1, ramp=0, jitter=0.02, subset=0.5)
-    settings = FineSettings(40, RATES | {"a": 0.05, "b": 0.05}, False, 0.0, 0.0, smooth, NO_PRIORS, 0.0, 0)
+    settings = FineSettings(60, RATES | {"a": 0.05, "b": 0.05}, False, 0.0, 0.0, smooth, NO_PRIORS, 0.0, 0)
     run_stage(fine_stage(learnt, setup, settings), setup, lambda result: None)
     moved = (learnt.vertex_material(RASTERIZER).roughness - truth).abs()
     return float(moved[free < 0.75].mean())
