@@ -16,6 +16,9 @@ import pytest
 
 PYTHON = os.environ.get("BLENDER_PYTHON") or (sys.executable if importlib.util.find_spec("bpy") else None)
 
+ROOT = "root"
+"""Name of the prim under which Blender's exporter puts everything."""
+
 needs_blender = pytest.mark.skipif(PYTHON is None, reason="no bpy here, and BLENDER_PYTHON names no python")
 
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from tests.usd_tools.blender import needs_blender, run_in_blender
+from tests.usd_tools.blender import ROOT, needs_blender, run_in_blender
 from usd_tools.plan_dataset import Request, plan_dataset
 
 # Three cameras with shifted sensors that fit in Blender's three ways fly around a squeezed, mirrored ball.
@@ -63,7 +63,7 @@ def test_blender_and_dataset_see_the_same(tmp_path, width, height):
         Request(
             str(tmp_path / "scene.usdc"),
             images=str(tmp_path / "renders"),
-            cameras=["/root"],
+            cameras=[f"/{ROOT}"],
             frames="1,4,10",
             ground_truth=False,
         )

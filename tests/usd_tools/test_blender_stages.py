@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pxr import UsdGeom, UsdShade
 
-from tests.usd_tools.blender import export_scene, needs_blender
+from tests.usd_tools.blender import ROOT, export_scene, needs_blender
 from tests.usd_tools.blender_scene import TILING
 from tests.usd_tools.round_trip import KNOWN_LIGHT, LEARNT_LIGHT, assert_nothing_is_lost, measure_round_trip
 from usd_tools.cameras import camera_to_world
@@ -91,7 +91,7 @@ def test_ground_truth_agrees_with_its_own_stage(exported, tmp_path, mode):
 
 
 @pytest.mark.parametrize(
-    "config", [KNOWN_LIGHT, LEARNT_LIGHT, "geometry:\n  mesh: scene.usdc:/root/Box/Cube\n"]
+    "config", [KNOWN_LIGHT, LEARNT_LIGHT, f"geometry:\n  mesh: scene.usdc:/{ROOT}/Box/Cube\n"]
 )
 @pytest.mark.parametrize("mode", ["none", "BEST_MATCH"])
 def test_round_trip(exported, tmp_path, mode, config):
