@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
 import torch
+from torch.nn.functional import interpolate
 
 from recon.assemble import (
     coarse_settings,
@@ -72,13 +73,34 @@ class Problems:
         return Problem(setup, fine_stage(scene, setup, fine_settings(config, scene)), scene)
 
     def _setup(self, config: Config, backend: Backend) -> TrainingSetup:
-        resolution = config.train.resolution
-        if resolution not in self._views:
-            self._views[resolution] = load_views(self.dataset, "train", resolution).to(self.device)
-        views = self._views[resolution]
+        views = self._views_of(config.train.resolution)
         setup = make_setup(config, self.dataset, views, backend.rasterizer, self.device)
         setup.prefiltered_light()
         return setup
+
+    def _views_of(self, resolution: int | None) -> Views:
+        """The training views; enlarged where the dataset's are smaller, for steps on them take as long."""
+        if resolution not in self._views:
+            self._views[resolution] = self._load(resolution).to(self.device)
+        return self._views[resolution]
+
+    def _load(self, resolution: int | None) -> Views:
+        if resolution is not None:
+            own = self._views_of(None)
+            longest = max(own.cameras.width, own.cameras.height)
+            if resolution > longest:
+                return enlarged(own, resolution / longest)
+        return load_views(self.dataset, "train", resolution)
+
+
+def enlarged(views: Views, scale: float) -> Views:
+    """The same views with `scale` times as many pixels along a side; nothing in them becomes sharper."""
+    width, height = (round(scale * side) for side in (views.cameras.width, views.cameras.height))
+    pictures = views.images[torch.arange(len(views), device=views.images.device)]
+    larger = interpolate(pictures.permute(0, 3, 1, 2), (height, width), mode="bilinear")
+    return replace(
+        views, cameras=views.cameras.resized(width, height), images=larger.permute(0, 2, 3, 1).contiguous()
+    )
 
 
 def milliseconds_per_step(problem: Problem, warm_up: int, device: torch.device) -> list[float]:

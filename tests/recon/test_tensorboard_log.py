@@ -50,6 +50,23 @@ def test_scalars_images_and_text_come_back(tmp_path):
         assert picture.shape[:2] == (4, 6) and abs(int(picture.flat[0]) - level) <= 1
 
 
+def test_the_scalars_of_a_step_are_one_record(tmp_path):
+    with TensorBoardLog(tmp_path, flush_every=2) as log:
+        for step in range(4):
+            log.scalars({"loss/a": torch.tensor(0.5), "loss/b": 0.25, "rate/a": 0.1}, step)
+    loader = pytest.importorskip("tensorboard.backend.event_processing.event_file_loader")
+    (file,) = tmp_path.iterdir()
+    records = [event.summary.value for event in loader.EventFileLoader(str(file)).Load()]
+    assert [len(values) for values in records if len(values) > 0] == [3] * 4
+
+
+def test_a_picture_that_cannot_be_logged_is_told_of(tmp_path):
+    log = TensorBoardLog(tmp_path)
+    log.data_image("roughness", torch.zeros(2, 4, 6, 1), 0)  # not one picture
+    with pytest.raises(AssertionError, match="shape"):
+        log.close()
+
+
 def test_a_resumed_run_replaces_what_came_after_its_checkpoint(tmp_path):
     with TensorBoardLog(tmp_path) as log:
         for step in range(4):

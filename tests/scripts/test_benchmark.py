@@ -11,6 +11,7 @@ import benchmark
 import profile_step
 import pytest
 import torch
+import training_steps
 from torch.autograd import DeviceType
 from torch.autograd.profiler_util import FunctionEvent
 
@@ -58,6 +59,18 @@ def test_axes_vary_one_setting_at_a_time():
     levels = [change["material.hash_levels"] for change in changes if "material.hash_levels" in change]
     own = config.material.hash_levels
     assert sorted(levels) == sorted(2 * [value for value in (2, 4, 8, 16) if value != own])
+
+
+def test_resolutions_above_the_datasets_are_measured_on_enlarged_views(dataset):
+    problems = training_steps.Problems(dataset, torch.device("cpu"))
+    config = benchmark.load_config(None, [*SETTINGS, "train.resolution=48"])
+    row = benchmark.measure_steps(problems, config, benchmark.choose_backend("warp", problems.device), 1, 2)
+    assert row["resolution"] == "48x48"
+    views = training_steps.load_views(dataset, "train")
+    larger = training_steps.enlarged(views, 2.0)
+    assert larger.images.shape == (len(views), 64, 64, 4) and larger.cameras.width == 64
+    assert larger.cameras.focal == pytest.approx(2.0 * views.cameras.focal)
+    assert float(larger.images.mean()) == pytest.approx(float(views.images.mean()), rel=1e-3)
 
 
 def test_benchmark_says_which_run_failed(dataset, tmp_path):
