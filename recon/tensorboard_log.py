@@ -1,8 +1,8 @@
 """TensorBoard, without a wait for the device in every step.
 
-Scalars are kept as tensors on the device and fetched together every so many steps, and those of a step are one
-record: a record of its own for each would take longer than much of the step. A thread compresses pictures.
-TensorBoard is imported when a log is opened, since that takes seconds.
+Scalars are kept as tensors on the device and fetched together every so many steps. Those of a step are one
+record, for a record of its own for each would take as long as much of the step, and a thread compresses
+pictures. TensorBoard is imported when a log is opened, since that takes seconds.
 """
 
 from __future__ import annotations

@@ -6,7 +6,6 @@ import math
 from typing import Any
 
 import torch
-import warp as wp
 from torch import Tensor, nn
 
 from recon.material.hash_grid_kernels import hash_grid_kernels
@@ -105,13 +104,9 @@ class _Encode(torch.autograd.Function):
         count, levels, features = points.shape[0], len(resolutions), table.shape[1]
         kernels = hash_grid_kernels(features)
         encoded = table.new_empty(count, levels * features)
-        inputs = [
-            _vectors(points, wp.vec3),
-            _vectors(table.detach(), kernels.feature),
-            *_integers(resolutions, offsets, masks),
-            _vectors(encoded.view(count, levels, features), kernels.feature),
-        ]
         if count > 0:
+            by_level = encoded.view(count, levels, features)
+            inputs = (points, table.detach(), resolutions, offsets, masks, by_level)
             launch(kernels.forward, levels * count, inputs, points.device)
         return encoded
 
@@ -125,24 +120,13 @@ class _Encode(torch.autograd.Function):
         table_gradient = torch.zeros_like(table) if ctx.needs_input_grad[1] else None
         if count == 0:
             return points_gradient, table_gradient, None, None, None
-        where = _vectors(points, wp.vec3)
-        layout = _integers(resolutions, offsets, masks)
-        upstream = _vectors(gradient.contiguous().view(count, levels, features), kernels.feature)
+        layout = resolutions, offsets, masks
+        upstream = gradient.contiguous().view(count, levels, features)
         if table_gradient is not None:
-            into = _vectors(table_gradient, kernels.feature)
             # A level's slice of the table is its own: nothing races, and the order of additions stays.
-            inputs = [where, *layout, upstream, into]
-            launch(kernels.backward_table, levels * count, inputs, points.device, together=count)
+            into_table = (points, *layout, upstream, table_gradient)
+            launch(kernels.backward_table, levels * count, into_table, points.device, together=count)
         if points_gradient is not None:
-            entries = _vectors(table.detach(), kernels.feature)
-            into = _vectors(points_gradient, wp.vec3)
-            launch(kernels.backward_points, count, [where, entries, *layout, upstream, into], points.device)
+            into_points = (points, table.detach(), *layout, upstream, points_gradient)
+            launch(kernels.backward_points, count, into_points, points.device)
         return points_gradient, table_gradient, None, None, None
-
-
-def _vectors(tensor: Tensor, dtype: Any) -> wp.array:
-    return wp.from_torch(tensor, dtype=dtype, requires_grad=False)
-
-
-def _integers(*tensors: Tensor) -> list[wp.array]:
-    return [wp.from_torch(tensor, dtype=wp.int32) for tensor in tensors]

@@ -12,7 +12,6 @@ a power of two.
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import warp as wp
 
@@ -82,12 +81,11 @@ def _inside(x: float):
 @dataclass(frozen=True)
 class HashGridKernels:
     """forward: features of (level, point). backward_table: scatters into the table, over (level, point).
-    backward_points: gradient of a point, over points. Feature: the vector type of one entry."""
+    backward_points: gradient of a point, over points."""
 
     forward: wp.Kernel
     backward_table: wp.Kernel
     backward_points: wp.Kernel
-    feature: Any
 
     @property
     def all(self) -> tuple[wp.Kernel, ...]:
@@ -223,4 +221,4 @@ def hash_grid_kernels(features: int) -> HashGridKernels:
             total[0] * _inside(p[0]), total[1] * _inside(p[1]), total[2] * _inside(p[2])
         )
 
-    return HashGridKernels(forward, backward_table, backward_points, Feature)
+    return HashGridKernels(forward, backward_table, backward_points)
