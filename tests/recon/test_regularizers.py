@@ -105,7 +105,7 @@ def test_dark_metal_weighs_metal_by_its_darkness_and_leaves_the_albedo_alone():
     metallic = torch.tensor([[1.0], [0.5], [1.0]], requires_grad=True)
     albedo = torch.tensor([[0.0, 0.0, 0.0], [0.075, 0.075, 0.075], [0.2, 0.2, 0.2]], requires_grad=True)
     value = regularizers.dark_metal(metallic, albedo)
-    assert float(value) == pytest.approx((1.0 + 0.5 * 0.5 + 0.0) / 3)
+    assert value.item() == pytest.approx((1.0 + 0.5 * 0.5 + 0.0) / 3)
     value.backward()
     assert metallic.grad[:, 0].tolist() == pytest.approx([1 / 3, 0.5 / 3, 0.0]) and albedo.grad is None
 

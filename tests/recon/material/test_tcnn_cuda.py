@@ -77,7 +77,7 @@ def test_values_and_gradients_are_those_of_the_twin(settings, mixed):
     raw = network(where)
     expected, exact = twin(network, settings, mixed, place)
     expected = expected[:, :6]
-    scale = float(expected.abs().max())
+    scale = expected.abs().max().item()
     error = (raw - expected).abs() / scale
     assert float(error.median()) < TOLERANCE[mixed], f"median error {float(error.median()):.1e}"
     assert float(error.mean()) < 2 * TOLERANCE[mixed], f"mean error {float(error.mean()):.1e}"
@@ -116,7 +116,7 @@ def final_error(network: nn.Module) -> float:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    return float(loss)
+    return loss.item()
 
 
 def test_they_learn_as_well_as_warps_networks():

@@ -86,7 +86,7 @@ def test_operations_and_gradients_are_those_of_the_warp_backend(rasterizer: Nvdi
         scale = float(values.detach().abs().max())
         assert scale > 0, name
         # Perspective by division here and by a ray there: float32 leaves 1e-4 on foreshortened triangles.
-        worst = float((found[name] - values).abs().max())
+        worst = (found[name] - values).abs().max().item()
         assert worst < 1e-3 * scale, f"{name}: off by {worst / scale:.1e}"
 
 

@@ -74,7 +74,7 @@ def test_interpolation_barycentrics_footprints_and_their_gradients_agree() -> No
     _, found = surface(nvdiffrast, mask)
     for name in ("uv", "positions", "barycentrics", "footprint"):
         error = (found[name] - expected[name])[mask].abs()
-        scale = float(expected[name][mask].abs().max())
+        scale = expected[name][mask].abs().max().item()
         # Foreshortened triangles lose digits in both; nvdiffrast solves in clip space, Warp along the ray.
         assert float(error.max()) < 1e-2 * scale, f"{name}: worst error {float(error.max()) / scale:.2e}"
         assert float(error.mean()) < 1e-4 * scale, f"{name}: mean error {float(error.mean()) / scale:.2e}"
@@ -95,7 +95,7 @@ def test_texture_lookups_and_their_gradients_agree() -> None:
             weighted = (filtered * random_like((5000, channels), 8).to(CUDA)).sum() + (plain**2).sum()
             results.append((filtered, plain, *torch.autograd.grad(weighted, (texels, where))))
         for name, expected, found in zip(("filtered", "plain", "d texels", "d uv"), *results):
-            scale = float(expected.abs().max())
+            scale = expected.abs().max().item()
             error = float((found - expected).abs().mean())
             assert scale > 0 and error < 1e-5 * scale, f"{size} {name}: mean error {error / scale:.2e}"
             assert_aligned(f"{size} {name}", found, expected, 0.9999, 1e-3)
