@@ -22,6 +22,7 @@ from recon.assemble import (
 from recon.backend import Backend
 from recon.config import Config, with_values
 from recon.data.dataset import load_views
+from recon.data.resize import fitted_size
 from recon.data.views import Views
 from recon.geometry.mesh import Mesh
 from recon.geometry.unwrap import unwrap
@@ -50,6 +51,7 @@ class Problems:
 
     dataset: Path
     device: torch.device
+    _own: Views | None = None  # in main memory: on the device is only what is measured
     _views: dict[int | None, Views] = field(default_factory=dict)
     _mesh: Mesh | None = None
 
@@ -85,17 +87,19 @@ class Problems:
         return self._views[resolution]
 
     def _load(self, resolution: int | None) -> Views:
-        if resolution is not None:
-            own = self._views_of(None)
-            longest = max(own.cameras.width, own.cameras.height)
-            if resolution > longest:
-                return enlarged(own, resolution / longest)
+        if self._own is None:
+            self._own = load_views(self.dataset, "train")
+        longest = max(self._own.cameras.width, self._own.cameras.height)
+        if resolution is None or resolution == longest:
+            return self._own
+        if resolution > longest:
+            return enlarged(self._own, resolution)
         return load_views(self.dataset, "train", resolution)
 
 
-def enlarged(views: Views, scale: float) -> Views:
-    """The same views with `scale` times as many pixels along a side; nothing in them becomes sharper."""
-    width, height = (round(scale * side) for side in (views.cameras.width, views.cameras.height))
+def enlarged(views: Views, longest: int) -> Views:
+    """The same views, `longest` pixels along the longer side; nothing in them becomes sharper."""
+    width, height = fitted_size(views.cameras.width, views.cameras.height, longest)
     pictures = views.images[torch.arange(len(views), device=views.images.device)]
     larger = interpolate(pictures.permute(0, 3, 1, 2), (height, width), mode="bilinear")
     return replace(

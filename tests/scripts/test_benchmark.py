@@ -67,10 +67,27 @@ def test_resolutions_above_the_datasets_are_measured_on_enlarged_views(dataset):
     row = benchmark.measure_steps(problems, config, benchmark.choose_backend("warp", problems.device), 1, 2)
     assert row["resolution"] == "48x48"
     views = training_steps.load_views(dataset, "train")
-    larger = training_steps.enlarged(views, 2.0)
+    larger = training_steps.enlarged(views, 64)
     assert larger.images.shape == (len(views), 64, 64, 4) and larger.cameras.width == 64
     assert larger.cameras.focal == pytest.approx(2.0 * views.cameras.focal)
     assert float(larger.images.mean()) == pytest.approx(float(views.images.mean()), rel=1e-3)
+
+
+def test_only_the_views_that_are_measured_take_the_devices_memory(dataset, monkeypatch):
+    read = []
+    load_views = training_steps.load_views
+
+    def counted(*arguments):
+        read.append(arguments[2:])
+        return load_views(*arguments)
+
+    monkeypatch.setattr(training_steps, "load_views", counted)
+    problems = training_steps.Problems(dataset, torch.device("cpu"))
+    backend = benchmark.choose_backend("warp", problems.device)
+    for size in (32, 48):  # the dataset's own, and a larger one
+        problems.coarse(benchmark.load_config(None, [*SETTINGS, f"train.resolution={size}"]), backend, 1)
+    assert list(problems._views) == [32, 48]
+    assert len(read) == 1, "the pictures are read once"
 
 
 def test_benchmark_says_which_run_failed(dataset, tmp_path):
