@@ -46,7 +46,7 @@ _MESH_RESOLUTION = 512  # of views of a reference mesh, where no resolution is s
 _MESH_HELD_OUT = 8
 _LEARNT_LIGHT = 128  # pixels along a side of a cubemap face, where no resolution is set
 # On an artist's mesh roughness and metallic are smoothed by this share of what they are on a recovered one.
-_EXACT_NORMALS_SMOOTHING = 0.3
+_EXACT_NORMALS_SMOOTHING = 0.6
 # A sphere start has to lie inside the object's silhouette in most views, and be easy to grow from.
 _START_SPHERE = 0.6
 
@@ -211,7 +211,8 @@ def make_fine_scene(
         occlusion = SelfOcclusion(
             mesh.faces, len(mesh.vertices), bvh=tree, light_rotations=views.light_rotation
         )
-    scene = FineScene(mesh, material, movable=movable, occlusion=occlusion)
+    diffusion = config.geometry.diffusion
+    scene = FineScene(mesh, material, movable=movable, diffusion=diffusion, occlusion=occlusion)
     return scene.to(mesh.vertices.device)
 
 
@@ -248,6 +249,7 @@ def coarse_settings(config: Config) -> CoarseSettings:
         weights.light_grey,
         config.train.b_rise,
         config.train.final_rate,
+        config.train.coarse_growth,
     )
 
 
@@ -273,12 +275,12 @@ def fine_settings(config: Config, scene: FineScene) -> FineSettings:
         train.fine_iterations,
         rates,
         config.material.model == "joint",
-        config.geometry.laplacian,
         config.geometry.normal_smoothness,
         _smoothness(config, jitter, weights.smoothness_ramp if starts or maps else 0, smoothing),
         priors,
         weights.light_grey,
         0 if maps else train.fine_pixels,
+        (0.0, 0.0) if starts else train.fine_growth,
     )
 
 

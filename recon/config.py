@@ -50,6 +50,8 @@ class TrainConfig:
     fine_iterations: int = _field(1000, minimum=0)
     fine_pixels: int = _field(196608, minimum=0)
     batch: int = _field(8, minimum=1)
+    coarse_growth: tuple[float, float] = _field((0.4, 0.7), minimum=0.0, maximum=1.0)
+    fine_growth: tuple[float, float] = _field((0.15, 0.3), minimum=0.0, maximum=1.0)
     resolution: int | None = _field(None, minimum=8, maximum=16384)
     samples: int = _field(1, choices=(1, 4))
     learning_rate_coarse: float = _field(0.03, above=0.0)
@@ -72,7 +74,8 @@ class GeometryConfig:
     init: str = _field("hull", choices=("hull", "random", "sphere"))
     learning_rate_scale: float = _field(0.05, minimum=0.0)
     sdf_regularizer: tuple[float, float] = _field((0.2, 0.01), minimum=0.0)
-    laplacian: float = _field(300.0, minimum=0.0)
+    denoise: int = _field(10, minimum=0)
+    diffusion: int = _field(16, minimum=0)
     normal_smoothness: float = _field(0.01, minimum=0.0)
 
 
@@ -143,7 +146,7 @@ class LossConfig:
     joint: str = _field("rel_mse", choices=COLOR_LOSSES)
     routing: str = _field("strict", choices=("strict", "summed"))
     free_light: float = _field(3.0, minimum=0.0)
-    geometry: str = _field("A+B", choices=BRANCHES)
+    geometry: str = _field("A", choices=BRANCHES)
     normal: str = _field("A+B", choices=BRANCHES)
     light: str = _field("A+B", choices=BRANCHES)
 
@@ -167,7 +170,7 @@ class TexturesConfig:
 @dataclass(frozen=True)
 class RegularizerConfig:
     albedo_smoothness: float = _field(0.03, minimum=0.0)
-    material_smoothness: float = _field(0.1, minimum=0.0)
+    material_smoothness: float = _field(0.05, minimum=0.0)
     dark_metal: float = _field(0.05, minimum=0.0)
     metallic_prior: float = _field(0.02, minimum=0.0)
     normal_offset: float = _field(0.3, minimum=0.0)

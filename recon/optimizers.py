@@ -16,11 +16,51 @@ _EPSILON = 1e-15
 
 @dataclass(frozen=True)
 class LearntPart:
-    """Parameters that share a rate. schedule: (iteration, total) -> multiplier of `learning_rate`."""
+    """Parameters that share a rate. schedule: (iteration, total) -> multiplier of `learning_rate`.
+
+    uniform: `UniformAdam` steps them in place of Adam.
+    """
 
     parameters: Sequence[nn.Parameter]
     learning_rate: float
     schedule: Callable[[int, int], float]
+    uniform: bool = False
+
+
+class UniformAdam(torch.optim.Optimizer):
+    """Adam with one second moment for all entries of a tensor: steps keep the gradient's proportions.
+
+    The rate is the typical (root mean square) length of a step. Nicolet et al. 2021 (Large Steps in Inverse
+    Rendering of Geometry, section 4) normalize by the largest entry instead, which a single silhouette edge
+    sets. Works in a captured CUDA graph: the state, and there the rate, are tensors on the device.
+    """
+
+    def __init__(
+        self, params: Sequence[nn.Parameter], lr: float, betas: tuple[float, float] = (0.9, 0.999)
+    ) -> None:
+        super().__init__(params, {"lr": lr, "betas": betas})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """One step for all parameters that have a gradient; a closure is not taken."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._step(parameter, parameter.grad, group["lr"], *group["betas"])
+
+    def _step(
+        self, parameter: nn.Parameter, gradient: Tensor, rate: float | Tensor, mean: float, square: float
+    ) -> None:
+        state = self.state[parameter]
+        if not state:
+            state["step"] = torch.zeros((), device=parameter.device)
+            state["exp_avg"] = torch.zeros_like(parameter)
+            state["exp_avg_sq"] = torch.zeros((), device=parameter.device)
+        state["step"] += 1.0
+        state["exp_avg"].lerp_(gradient, 1.0 - mean)
+        state["exp_avg_sq"].lerp_(gradient.square().mean(), 1.0 - square)
+        length = (state["exp_avg_sq"] / (1.0 - square ** state["step"])).sqrt() + _EPSILON
+        parameter.sub_(state["exp_avg"] * (rate / ((1.0 - mean ** state["step"]) * length)))
 
 
 class ScheduledOptimizers:
@@ -29,8 +69,10 @@ class ScheduledOptimizers:
     def __init__(self, parts: Mapping[str, LearntPart], iterations: int) -> None:
         self._parts = {name: part for name, part in parts.items() if part.parameters}
         self._iterations = iterations
-        self._adams = {
-            name: torch.optim.Adam(list(part.parameters), lr=part.learning_rate, eps=_EPSILON, fused=True)
+        self._adams: dict[str, torch.optim.Optimizer] = {
+            name: UniformAdam(part.parameters, part.learning_rate)
+            if part.uniform
+            else torch.optim.Adam(list(part.parameters), lr=part.learning_rate, eps=_EPSILON, fused=True)
             for name, part in self._parts.items()
         }
         # On a GPU rates are tensors, so that a captured step can be replayed with others.

@@ -39,6 +39,7 @@ from recon.data.dataset import load_views
 from recon.data.views import Views
 from recon.determinism import deterministic_on_cpu
 from recon.export import export_asset
+from recon.geometry.diffusion import denoised
 from recon.geometry.grid_box import GridBox
 from recon.geometry.known_mesh import load_known_mesh
 from recon.geometry.mesh import Mesh
@@ -164,7 +165,10 @@ class Training:
         """The scene to refine, after its state so far is exported."""
         resolution = self.config.textures.resolution
         with self.record.stage("unwrap"):
-            mesh = unwrap(coarse.mesh().detach(), resolution) if self.workers.leads else None
+            found = coarse.mesh().detach()
+            vertices = denoised(found.vertices, found.faces, self.config.geometry.denoise)
+            smooth = found.with_vertices(vertices).with_smooth_normals()
+            mesh = unwrap(smooth, resolution) if self.workers.leads else None
             tensors = None if mesh is None else {k: v for k, v in vars(mesh).items() if v is not None}
             mesh = Mesh(**self.workers.from_first(tensors, self.device))
         with self.record.stage("bake"):

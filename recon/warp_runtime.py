@@ -26,6 +26,7 @@ wp.init()
 KERNEL_MODULES = (
     "recon.fused_jitter",
     "recon.fused_losses",
+    "recon.geometry.diffusion",
     "recon.geometry.fused_normals",
     "recon.geometry.fused_smoothness",
     "recon.geometry.fused_tets",

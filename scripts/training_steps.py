@@ -32,6 +32,8 @@ from recon.stages.fine import fine_stage
 from recon.stages.fine_scene import FineScene
 from recon.stages.run_stage import Stage, StepResult, TrainingSetup, run_stage
 
+_WHOLE_PICTURES = (0.0, 0.0)  # runs begin with smaller ones, on which steps are quicker
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -60,7 +62,8 @@ class Problems:
         config = with_values(config, {"train.coarse_iterations": iterations})
         setup = self._setup(config, backend)
         scene = make_coarse_scene(config, setup.views, self.device, backend.networks)
-        return Problem(setup, coarse_stage(scene, setup.light, coarse_settings(config)), scene)
+        stage = coarse_stage(scene, setup.light, coarse_settings(config))
+        return Problem(setup, replace(stage, growth=_WHOLE_PICTURES), scene)
 
     def fine(self, config: Config, backend: Backend, iterations: int) -> Problem:
         """The fine stage on the unwrapped start of the coarse one, with an untrained material."""
@@ -72,7 +75,8 @@ class Problems:
         field = make_known_field(config, self._mesh, setup.views, backend.networks)
         material = make_texture_maps(config, None, self.device) if config.textures.learnt else field
         scene = make_fine_scene(config, self._mesh, material, setup.views, backend.rasterizer, movable=True)
-        return Problem(setup, fine_stage(scene, setup, fine_settings(config, scene)), scene)
+        stage = fine_stage(scene, setup, fine_settings(config, scene))
+        return Problem(setup, replace(stage, growth=_WHOLE_PICTURES), scene)
 
     def _setup(self, config: Config, backend: Backend) -> TrainingSetup:
         views = self._views_of(config.train.resolution)

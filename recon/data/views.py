@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from recon.data.cameras import Cameras
+from recon.data.resize import area_averages
 
 
 class Pictures(Protocol):
@@ -52,6 +53,13 @@ class Views:
         rotation = None if self.light_rotation is None else self.light_rotation[index]
         names = tuple(self.names[i] for i in index.tolist())
         return Views(self.cameras[index], self.images[index], names, rotation, self.ldr)
+
+    def shrunk(self, factor: int) -> Views:
+        """The views at a 1 / `factor` of the resolution; pictures have to be a tensor."""
+        assert isinstance(self.images, Tensor)
+        width, height = (max(1, round(side / factor)) for side in (self.cameras.width, self.cameras.height))
+        images = area_averages(self.images, width, height)
+        return replace(self, cameras=self.cameras.resized(width, height), images=images)
 
     def to(self, device: torch.device | str) -> Views:
         rotation = None if self.light_rotation is None else self.light_rotation.to(device)

@@ -1,7 +1,4 @@
-"""The regularizers of a surface in a launch each: consistency of normals, and the change of the Laplacian.
-
-`recon.geometry.laplacian` defines both in torch operations.
-"""
+"""The consistency of a surface's normals in one launch; `recon.geometry.laplacian` defines it in torch."""
 
 # ruff: noqa: UP018 (a literal that a loop overwrites must be a variable to Warp: `float(0.0)`)
 
@@ -45,31 +42,6 @@ class NormalConsistency(torch.autograd.Function):
         inputs = (vertices, faces, mates, count.reshape(1), upstream.reshape(1), gradient)
         launch(measure_bends_adjoint, len(faces), inputs, vertices.device, parallel=False)
         return gradient, None, None
-
-
-class LaplacianDifference(torch.autograd.Function):
-    """`laplacian_difference` of float32 `vertices` and `start`.
-
-    first (V + 1,), neighbors (2 E,): vertex i's neighbors are neighbors[first[i] : first[i + 1]].
-    """
-
-    @staticmethod
-    def forward(ctx: Any, vertices: Tensor, start: Tensor, first: Tensor, neighbors: Tensor) -> Tensor:
-        vertices, start = vertices.detach().contiguous(), start.detach().contiguous()
-        changes, values = torch.empty_like(vertices), vertices.new_empty(len(vertices))
-        inputs = (vertices, start, first, neighbors, 1.0 / max(len(vertices), 1), changes, values)
-        launch(measure_laplacian, len(vertices), inputs, vertices.device)
-        ctx.save_for_backward(changes, first, neighbors)
-        return values.sum()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        changes, first, neighbors = ctx.saved_tensors
-        gradient = torch.empty_like(changes)
-        inputs = (changes, first, neighbors, 2.0 / max(len(changes), 1), upstream.reshape(1), gradient)
-        launch(measure_laplacian_adjoint, len(changes), inputs, changes.device)
-        return gradient, None, None, None
 
 
 @wp.func
@@ -146,47 +118,3 @@ def measure_bends_adjoint(
     wp.atomic_add(gradient, b, on_b)
     wp.atomic_add(gradient, c, on_c)
     wp.atomic_sub(gradient, a, on_b + on_c)
-
-
-@wp.kernel
-def measure_laplacian(
-    start: int,
-    vertices: wp.array[wp.vec3],
-    rest: wp.array[wp.vec3],
-    first: wp.array[wp.int64],
-    neighbors: wp.array[wp.int64],
-    weight: float,
-    changes: wp.array[wp.vec3],
-    values: wp.array[float],
-) -> None:
-    i = start + wp.tid()
-    begin = int(first[i])
-    end = int(first[i + 1])
-    total = wp.vec3(0.0, 0.0, 0.0)
-    for place in range(begin, end):
-        j = int(neighbors[place])
-        total += vertices[j] - rest[j]
-    change = wp.vec3(0.0, 0.0, 0.0)
-    if end > begin:
-        change = total / float(end - begin) - (vertices[i] - rest[i])
-    changes[i] = change
-    values[i] = weight * wp.dot(change, change)
-
-
-@wp.kernel
-def measure_laplacian_adjoint(
-    start: int,
-    changes: wp.array[wp.vec3],
-    first: wp.array[wp.int64],
-    neighbors: wp.array[wp.int64],
-    weight: float,
-    upstream: wp.array[float],
-    gradient: wp.array[wp.vec3],
-) -> None:
-    """The umbrella operator's transpose; neighborhood is mutual, so this gathers as well."""
-    i = start + wp.tid()
-    total = -changes[i]
-    for place in range(int(first[i]), int(first[i + 1])):
-        j = int(neighbors[place])
-        total += changes[j] / float(first[j + 1] - first[j])
-    gradient[i] = total * (weight * upstream[0])

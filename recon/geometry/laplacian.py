@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from recon.geometry.fused_smoothness import SMALL_BEND, LaplacianDifference, NormalConsistency
+from recon.geometry.fused_smoothness import SMALL_BEND, NormalConsistency
 from recon.geometry.mesh import face_normals
 
 
@@ -32,23 +32,6 @@ class UniformLaplacian:
         sums = torch.zeros_like(values).index_add(0, self._to, values.index_select(0, self.neighbors))
         degree = self._degree[:, None]
         return sums / degree.clamp(min=1) - values * (degree > 0)
-
-
-def laplacian_difference(laplacian: UniformLaplacian, vertices: Tensor, start: Tensor) -> Tensor:
-    """Mean over the vertices of |delta_i - delta_i'|^2, delta the Laplacian of `vertices` (V, 3) and delta'
-    that of the `start` mesh (Munkberg et al. 2022, section 8.5: fine stage).
-
-    Zero for any rigid shift: it keeps the local shape of the first stage, not its place. The Laplacian is
-    linear, so that of the displacement is all that is needed.
-    """
-    if vertices.dtype == torch.float32:
-        return LaplacianDifference.apply(vertices, start, laplacian.first, laplacian.neighbors)
-    return defined_laplacian_difference(laplacian, vertices, start)
-
-
-def defined_laplacian_difference(laplacian: UniformLaplacian, vertices: Tensor, start: Tensor) -> Tensor:
-    """`laplacian_difference` of any type, in torch operations."""
-    return laplacian(vertices - start).square().sum(dim=1).mean()
 
 
 def normal_consistency(vertices: Tensor, faces: Tensor, mates: Tensor) -> Tensor:

@@ -42,6 +42,7 @@ class CoarseSettings:
     light_grey: float
     b_rise: float
     final_rate: float
+    growth: tuple[float, float] = (0.0, 0.0)
 
 
 def coarse_stage(scene: CoarseScene, light: EnvironmentLight, settings: CoarseSettings) -> Stage:
@@ -75,4 +76,12 @@ def coarse_stage(scene: CoarseScene, light: EnvironmentLight, settings: CoarseSe
             **light_terms(light, settings.light_grey),
         }
 
-    return Stage("coarse", settings.iterations, scene, optimizers, regularize, after_step=lambda: None)
+    return Stage(
+        "coarse",
+        settings.iterations,
+        scene,
+        optimizers,
+        regularize,
+        after_step=lambda: None,
+        growth=settings.growth,
+    )

@@ -7,7 +7,6 @@ from functools import partial
 
 from torch import Tensor
 
-from recon.geometry.laplacian import UniformLaplacian, laplacian_difference
 from recon.material.texture_maps import TextureMaps
 from recon.optimizers import LearntPart, ScheduledOptimizers
 from recon.render.render_views import RenderedSurface
@@ -30,20 +29,20 @@ _RETRACE_EVERY = 16  # iterations; the average over some of these follows a surf
 class FineSettings:
     """rates: base learning rate per part ("geometry", "a" and "b" or "joint", "light").
 
-    joint: all maps follow the baseline's schedule; fields follow one of their own either way. laplacian:
-    weight of the change of the mesh's Laplacian. normal_smoothness: weight against normals that differ across
-    an edge. light_grey: of the grey-world prior. pixels: see `Stage`.
+    joint: all maps follow the baseline's schedule; fields follow one of their own either way.
+    normal_smoothness: weight against normals that differ across an edge. light_grey: of the grey-world prior.
+    pixels, growth: see `Stage`.
     """
 
     iterations: int
     rates: dict[str, float]
     joint: bool
-    laplacian: float
     normal_smoothness: float
     smoothness: SmoothnessSettings
     priors: PriorSettings
     light_grey: float
     pixels: int = 0
+    growth: tuple[float, float] = (0.0, 0.0)
 
 
 def fine_stage(scene: FineScene, setup: TrainingSetup, settings: FineSettings) -> Stage:
@@ -61,20 +60,22 @@ def fine_stage(scene: FineScene, setup: TrainingSetup, settings: FineSettings) -
         schedules |= {"a": "fine_joint", "b": "fine_joint"}
     optimizers = ScheduledOptimizers(
         {
-            name: LearntPart(parameters, settings.rates[name], schedule(schedules.get(name, f"fine_{name}")))
+            name: LearntPart(
+                parameters,
+                settings.rates[name],
+                schedule(schedules.get(name, f"fine_{name}")),
+                # Steps of the same length everywhere would be noise where the pictures say nothing.
+                uniform=name == "geometry",
+            )
             for name, parameters in parts.items()
         },
         settings.iterations,
     )
-    start = scene.start.vertices
-    laplacian = UniformLaplacian(scene.start.faces, len(start))
 
     def regularize(rendered: RenderedSurface, iteration: int | Tensor) -> dict[str, Tensor]:
         terms = smoothness_terms(settings.smoothness, rendered, iteration)
         terms |= prior_terms(settings.priors, rendered, iteration)
         if scene.offsets.requires_grad:
-            change = laplacian_difference(laplacian, rendered.mesh.vertices, start)
-            terms["laplacian"] = settings.laplacian * change
             terms |= normal_terms(rendered.mesh, settings.normal_smoothness)
         return terms | light_terms(light, settings.light_grey)
 
@@ -87,6 +88,7 @@ def fine_stage(scene: FineScene, setup: TrainingSetup, settings: FineSettings) -
         before_step=partial(_retrace, scene, setup),
         after_step=material.clamp_ if isinstance(material, TextureMaps) else lambda: None,
         pixels=settings.pixels,
+        growth=settings.growth,
     )
 
 

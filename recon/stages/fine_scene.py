@@ -7,6 +7,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from recon.geometry.diffusion import Diffusion
+from recon.geometry.laplacian import UniformLaplacian
 from recon.geometry.mesh import Mesh, MeshTangentGroups, face_normals
 from recon.material.channels import Channels
 from recon.material.field import MaterialField
@@ -23,6 +25,8 @@ class FineScene(nn.Module):
     start: the mesh to refine; needs uvs. With `movable=False` (known-mesh mode) the artist's vertices and
     normals stay as they are (normals are made where none are authored). With `movable=True` vertices are
     learnt and normals follow them.
+    diffusion: steps of it from the learnt `offsets` to displacements, so that vertices move with their
+    neighbors (`recon.geometry.diffusion`).
     material: texture maps, looked up by uv, or a field, looked up in 3D and baked when it is learnt.
     occlusion: what of the light the object keeps from itself; None for nothing.
     """
@@ -33,6 +37,7 @@ class FineScene(nn.Module):
         material: TextureMaps | MaterialField,
         *,
         movable: bool,
+        diffusion: int = 0,
         occlusion: SelfOcclusion | None = None,
     ) -> None:
         super().__init__()
@@ -43,6 +48,8 @@ class FineScene(nn.Module):
         self.material = material
         self.occlusion = occlusion
         self.offsets = nn.Parameter(torch.zeros_like(start.vertices), requires_grad=movable)
+        self.laplacian = UniformLaplacian(start.faces, len(start.vertices))
+        self._diffusion = Diffusion(self.laplacian, diffusion)
 
     @property
     def start(self) -> Mesh:
@@ -72,7 +79,8 @@ class FineScene(nn.Module):
     def mesh(self) -> Mesh:
         if not self.offsets.requires_grad:
             return self._start
-        moved = self._start.with_vertices(self._start.vertices + self.offsets).with_smooth_normals()
+        displacement = self._diffusion(self.offsets)
+        moved = self._start.with_vertices(self._start.vertices + displacement).with_smooth_normals()
         if not isinstance(self.material, TextureMaps):
             return moved  # fields perturb normals in world space
         # The frame only says what a texel's x and y mean; a gradient through it would teach the surface to
@@ -85,7 +93,7 @@ class FineScene(nn.Module):
         with torch.no_grad():
             if isinstance(self.material, TextureMaps):
                 return self.material.sample(vertex_uvs(self._start), None, rasterizer)
-            return self.material.sample(self._start.vertices + self.offsets)
+            return self.material.sample(self.mesh().vertices)
 
     def sample(self, mesh: Mesh, raster: Raster, positions: Tensor, rasterizer: Rasterizer) -> SurfaceSample:
         assert mesh.normals is not None and mesh.normal_faces is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -21,6 +22,7 @@ from recon.render.render_pixels import RenderedPixels, render_pixels
 from recon.render.render_views import Rendered, RenderedSurface, Scene, render_views
 from recon.render.self_occlusion import SelfOcclusion
 from recon.stages.fine_scene import FineScene
+from recon.stages.picture_sizes import picture_sizes
 from recon.stages.pixel_step import CapturedStep, PixelInputs, shared_rasterizer
 from recon.stages.step_losses import StepLosses
 from recon.workers import Workers
@@ -34,7 +36,8 @@ class Stage:
     is captured. before_step: called with the iteration that follows. after_step: called after every step, to
     put parameters back into their range. pixels: covered pixels that a step shades and compares, drawn anew
     each time; 0 for all. Several processes, several samples per pixel and learnt light take all. captured:
-    whether such steps are recorded as a CUDA graph, on a GPU.
+    whether such steps are recorded as a CUDA graph, on a GPU. growth: until these shares of the stage, in
+    order, pictures are a quarter and half as large, see `picture_sizes`.
     """
 
     name: str
@@ -46,6 +49,7 @@ class Stage:
     before_step: Callable[[int], None] = lambda iteration: None
     pixels: int = 0
     captured: bool = True
+    growth: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,18 @@ class TrainingSetup:
         self.seed = seed
         self.workers = workers or Workers()
         self.of_pixels = shared_rasterizer(rasterizer, views.images.device)
+
+        self._shrunk: dict[int, TrainingSetup] = {}
+
+    def shrunk(self, factor: int) -> TrainingSetup:
+        """The same with views at a 1 / `factor` of the resolution; made once."""
+        if factor == 1:
+            return self
+        if factor not in self._shrunk:
+            smaller = copy(self)
+            smaller.views = self.views.shrunk(factor)
+            self._shrunk[factor] = smaller
+        return self._shrunk[factor]
 
     def prefiltered_light(self) -> PrefilteredLight:
         """The light to shade with; made once where it is known, anew with its gradient where it is learnt."""
@@ -172,13 +188,16 @@ def run_stage(
     """
     device = setup.views.images.device
     order = ViewOrder(len(setup.views), setup.batch, f"{setup.seed} {stage.name}", device)
-    count = pixels_per_step(stage, setup) if start < stage.iterations else 0
-    if count > 0:
-        _run_on_pixels(stage, setup, order, on_step, start, count)
-        return
     losses = StepLosses(stage, setup)
-    for iteration in range(start, stage.iterations):
-        on_step(_step(stage, losses, order.views(iteration), iteration))
+    for factor, first, end in picture_sizes(setup.views, stage.growth, stage.iterations):
+        first = max(first, start)
+        shown = setup.shrunk(factor)
+        count = pixels_per_step(stage, shown) if first < end else 0
+        if count > 0:
+            _run_on_pixels(stage, shown, order, on_step, range(first, end), count)
+            continue
+        for iteration in range(first, end):
+            on_step(_step(stage, losses, order.views(iteration), iteration))
 
 
 def _step(stage: Stage, step_losses: StepLosses, views: Tensor, iteration: int) -> StepResult:
@@ -218,11 +237,11 @@ def _run_on_pixels(
     setup: TrainingSetup,
     order: ViewOrder,
     on_step: Callable[[StepResult], None],
-    start: int,
+    iterations: range,
     count: int,
 ) -> None:
     scene = stage.scene
-    first = order.views(start)
+    first = order.views(iterations.start)
     inputs = PixelInputs(first, setup.views.images[first], setup.see(scene, first))
 
     def step() -> dict[str, Tensor]:
@@ -237,7 +256,7 @@ def _run_on_pixels(
         return {name: loss.detach() for name, loss in losses.items()}
 
     take = CapturedStep(step, setup.views.images.device) if stage.captured else step
-    for iteration in range(start, stage.iterations):
+    for iteration in iterations:
         stage.before_step(iteration)
         views = order.views(iteration)
         inputs.write(views, iteration, setup.views.images[views], setup.see(scene, views))

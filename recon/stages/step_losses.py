@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from recon.render.render_views import Rendered
+from recon.stages.picture_sizes import picture_sizes
 
 if TYPE_CHECKING:
     from recon.stages.run_stage import Stage, TrainingSetup
@@ -47,12 +48,17 @@ class _Losses(nn.Module):
         super().__init__()
         self._stage = stage
         self._setup = setup
+        self._sizes = list(picture_sizes(setup.views, stage.growth, stage.iterations))
         self.scene = stage.scene
         self.light = setup.light
 
     def forward(self, views: Tensor, iteration: int) -> dict[str, Tensor]:
-        reference = self._setup.views.images[views]
-        rendered = self._setup.render(self._stage.scene, views)
+        setup = self._setup.shrunk(self._factor(iteration))
+        reference = setup.views.images[views]
+        rendered = setup.render(self._stage.scene, views)
         # Kept beside: what DistributedDataParallel finds in the result, it expects to be differentiated.
         self.shown = rendered, reference
-        return self._setup.objective(rendered, reference) | self._stage.regularize(rendered, iteration)
+        return setup.objective(rendered, reference) | self._stage.regularize(rendered, iteration)
+
+    def _factor(self, iteration: int) -> int:
+        return next(factor for factor, _, end in self._sizes if iteration < end)

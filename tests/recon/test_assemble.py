@@ -237,7 +237,8 @@ def test_stage_settings_come_from_the_config():
         "train.coarse_iterations=7",
         "train.fine_iterations=9",
         "geometry.sdf_regularizer=[0.3, 0.02]",
-        "geometry.laplacian=12",
+        "train.coarse_growth=[0.1, 0.2]",
+        "train.fine_growth=[0.3, 0.4]",
         "regularizer.albedo_smoothness=0.1",
         "regularizer.material_smoothness=0.2",
         "regularizer.smoothness_ramp=11",
@@ -248,7 +249,8 @@ def test_stage_settings_come_from_the_config():
     maps = fine_scene()
     coarse, fine = coarse_settings(settings), fine_settings(settings, maps)
     assert (coarse.iterations, fine.iterations) == (7, 9)
-    assert coarse.sdf_weights == (0.3, 0.02) and fine.laplacian == 12
+    assert coarse.sdf_weights == (0.3, 0.02)
+    assert coarse.growth == (0.1, 0.2) and fine.growth == (0.3, 0.4)
     assert coarse.light_grey == fine.light_grey == 0.6
     assert coarse.smoothness == SmoothnessSettings(0.1, 0.2, 11, 0.04, 0.5)
     # As far on the surface as in space.

@@ -96,3 +96,55 @@ def test_parameters_without_gradient_stay():
     a.sum().backward()
     optimizers.step(0)
     assert (b == 1.0).all() and (a != 1.0).all()
+
+
+def uniform(parameter: nn.Parameter, rate: float = 0.1) -> ScheduledOptimizers:
+    return make(geometry=LearntPart([parameter], rate, lambda i, n: 1.0, uniform=True))
+
+
+@pytest.mark.parametrize("scale", [1e-10, 1.0, 1e6])
+def test_uniform_steps_keep_the_gradient_s_proportions(scale):
+    """The first one's root mean square length is the rate; Adam's own would be the rate everywhere."""
+    weight = parameter()
+    optimizers = uniform(weight)
+    slopes = torch.tensor([1.0, -2.0, 0.0])
+    (scale * (weight * slopes).sum()).backward()
+    optimizers.step(0)
+    moved = weight.detach() - 1.0
+    torch.testing.assert_close(moved, -0.1 * slopes / slopes.square().mean().sqrt())
+
+
+def test_uniform_steps_go_on_from_a_saved_state():
+    def slopes(i: int) -> torch.Tensor:
+        return torch.tensor([1.0, 0.5, -0.25]) * (1 + i)
+
+    straight, saved, resumed = parameter(), parameter(), parameter()
+    first, second = uniform(straight), uniform(saved)
+    for i in range(4):
+        straight.grad = slopes(i)
+        first.step(i)
+    for i in range(2):
+        saved.grad = slopes(i)
+        second.step(i)
+    third = uniform(resumed)
+    with torch.no_grad():
+        resumed.copy_(saved)
+    third.adams["geometry"].load_state_dict(second.state_dicts()["geometry"])
+    for i in range(2, 4):
+        resumed.grad = slopes(i)
+        third.step(i)
+    assert torch.equal(resumed, straight)
+
+
+def test_uniform_steps_reach_a_minimum():
+    weight = parameter(3.0)
+    target = torch.tensor([1.0, 2.0, -1.0])
+    optimizers = make(
+        geometry=LearntPart([weight], 0.1, lambda i, n: 1.0 - i / n, uniform=True),
+    )
+    optimizers._iterations = 200
+    for i in range(200):
+        optimizers.zero_grad()
+        (weight - target).square().sum().backward()
+        optimizers.step(i)
+    torch.testing.assert_close(weight.detach(), target, atol=0.02, rtol=0)

@@ -132,6 +132,6 @@ def test_two_gpus_take_the_step_of_one(dataset, tmp_path):
 def test_a_batch_that_cannot_be_shared_is_refused_before_the_first_step():
     problem = setup(batch=3)
     problem.workers = Workers(0, 2)
-    settings = FineSettings(1, RATES, False, 1.0, 0.0, NO_SMOOTHNESS, NO_PRIORS, 0.005)
+    settings = FineSettings(1, RATES, False, 0.0, NO_SMOOTHNESS, NO_PRIORS, 0.005)
     with pytest.raises(UserError, match=r"train\.batch: 3 views cannot be shared equally by 2 processes"):
         run_stage(fine_stage(fine_scene(), problem, settings), problem, lambda result: None)

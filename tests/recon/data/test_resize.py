@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
-from recon.data.resize import area_average, fitted_size
+from recon.data.resize import area_average, area_averages, fitted_size
 
 
 def reference_area_average(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
@@ -24,6 +25,13 @@ def test_equals_the_twin_and_keeps_the_mean(old, new):
     assert small.dtype == np.float32
     np.testing.assert_allclose(small, reference_area_average(pixels, new[1], new[0]), rtol=1e-5)
     np.testing.assert_allclose(small.mean(axis=(0, 1)), pixels.mean(axis=(0, 1)), rtol=1e-5)
+
+
+def test_many_at_once_are_as_one_by_one():
+    pictures = np.random.default_rng(2).random((3, 9, 7, 4)).astype(np.float32)
+    small = area_averages(torch.from_numpy(pictures), 3, 4)
+    expected = np.stack([area_average(picture, 3, 4) for picture in pictures])
+    np.testing.assert_allclose(small.numpy(), expected, rtol=1e-5)
 
 
 def test_fitted_size():

@@ -10,10 +10,7 @@ from torch import Tensor
 
 from recon.geometry.dmtet import defined_sign_regularizer, sdf_sign_regularizer
 from recon.geometry.laplacian import (
-    UniformLaplacian,
-    defined_laplacian_difference,
     defined_normal_consistency,
-    laplacian_difference,
     normal_consistency,
 )
 from recon.geometry.marching_tets import defined_marching_tets, marching_tets
@@ -78,17 +75,6 @@ def test_normal_consistency() -> None:
     check(
         lambda v: normal_consistency(v, mesh.faces, mates),
         lambda v: defined_normal_consistency(v, mesh.faces, mates),
-        mesh.vertices,
-    )
-
-
-def test_laplacian_difference() -> None:
-    mesh = bumpy_mesh()
-    laplacian = UniformLaplacian(mesh.faces, len(mesh.vertices))
-    start = mesh.vertices + 0.1 * noise(tuple(mesh.vertices.shape), 1)
-    check(
-        lambda v: laplacian_difference(laplacian, v, start),
-        lambda v: defined_laplacian_difference(laplacian, v, start.double()),
         mesh.vertices,
     )
 

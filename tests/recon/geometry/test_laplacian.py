@@ -10,7 +10,6 @@ import torch
 from recon.geometry.fused_smoothness import SMALL_BEND
 from recon.geometry.laplacian import (
     UniformLaplacian,
-    laplacian_difference,
     normal_consistency,
 )
 from recon.geometry.mesh import mesh_from_obj
@@ -32,45 +31,14 @@ def test_laplacian_by_hand():
     assert torch.equal(found[5], torch.zeros(3, dtype=torch.float64))  # no face, no neighbor
 
 
-def test_difference_is_zero_at_rest_and_for_shifts():
-    mesh = mesh_from_obj(uv_sphere(6, 8), dtype=torch.float64)
-    laplacian = UniformLaplacian(mesh.faces, len(mesh.vertices))
-    assert laplacian_difference(laplacian, mesh.vertices, mesh.vertices).item() == 0
-    shifted = mesh.vertices + torch.tensor([0.3, -0.2, 0.1], dtype=torch.float64)
-    assert laplacian_difference(laplacian, shifted, mesh.vertices).item() < 1e-30
-
-
-def test_difference_of_a_moved_vertex_by_hand():
-    laplacian = UniformLaplacian(_FACES, 5)
-    moved = _PYRAMID.clone()
-    moved[4, 2] += 0.6
-    # The apex's Laplacian changes by -0.6, each corner's by 0.6 / 3.
-    expected = (0.6**2 + 4 * 0.2**2) / 5
-    assert laplacian_difference(laplacian, moved, _PYRAMID).item() == pytest.approx(expected, rel=1e-12)
-
-
-def test_difference_equals_that_of_the_two_laplacians():
-    generator = torch.Generator().manual_seed(0)
-    mesh = mesh_from_obj(uv_sphere(6, 8), dtype=torch.float64)
-    laplacian = UniformLaplacian(mesh.faces, len(mesh.vertices))
-    moved = mesh.vertices + 0.1 * torch.randn(mesh.vertices.shape, generator=generator)
-    expected = (laplacian(moved) - laplacian(mesh.vertices)).square().sum(1).mean()
-    assert laplacian_difference(laplacian, moved, mesh.vertices).item() == pytest.approx(expected.item())
-
-
 def test_gradients():
     generator = torch.Generator().manual_seed(1)
     mesh = mesh_from_obj(uv_sphere(4, 5), dtype=torch.float64)
-    laplacian = UniformLaplacian(mesh.faces, len(mesh.vertices))
     mates = edge_mates(mesh.faces)
     moved = mesh.vertices + 0.1 * torch.randn(mesh.vertices.shape, generator=generator, dtype=torch.float64)
     moved.requires_grad_()
-    for term in (
-        lambda v: laplacian_difference(laplacian, v, mesh.vertices),
-        lambda v: normal_consistency(v, mesh.faces, mates),
-    ):
-        assert torch.autograd.gradcheck(term, moved)
-        assert torch.autograd.grad(term(moved), moved)[0].abs().max() > 1e-4
+    assert torch.autograd.gradcheck(lambda v: normal_consistency(v, mesh.faces, mates), moved)
+    assert torch.autograd.grad(normal_consistency(moved, mesh.faces, mates), moved)[0].abs().max() > 1e-4
 
 
 def test_normal_consistency_of_a_fold():

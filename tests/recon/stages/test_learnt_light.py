@@ -68,7 +68,7 @@ def untrained() -> FineScene:
 
 
 def learn(scene: FineScene, setup: TrainingSetup, iterations: int, light_grey: float = 0.0) -> None:
-    settings = FineSettings(iterations, RATES, False, 0.0, 0.0, SMOOTHNESS, NO_PRIORS, light_grey, 0)
+    settings = FineSettings(iterations, RATES, False, 0.0, SMOOTHNESS, NO_PRIORS, light_grey, 0)
     run_stage(fine_stage(scene, setup, settings), setup, lambda result: None)
 
 

@@ -67,7 +67,7 @@ def untrained() -> FineScene:
 
 def learnt(scene: FineScene, setup: TrainingSetup, iterations: int) -> tuple[float, float, float]:
     """Mean albedo, roughness and metallic of the surface after fine iterations."""
-    settings = FineSettings(iterations, RATES, False, 0.0, 0.0, SMOOTHNESS, NO_PRIORS, 0.0, 0)
+    settings = FineSettings(iterations, RATES, False, 0.0, SMOOTHNESS, NO_PRIORS, 0.0, 0)
     run_stage(fine_stage(scene, setup, settings), setup, lambda result: None)
     with torch.no_grad():
         channels = scene.vertex_material(RASTERIZER)

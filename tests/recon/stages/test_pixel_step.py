@@ -36,7 +36,7 @@ def learn(
     problem = setup(light, batch=5, objective=objective, device=device)
     scene = FineScene(sphere_mesh(device), field(model), movable=True).to(device)
     joint = model == "joint"
-    settings = FineSettings(iterations, RATES, joint, 50.0, 0.0, SMOOTHNESS, NO_PRIORS, 0.0, pixels)
+    settings = FineSettings(iterations, RATES, joint, 0.0, SMOOTHNESS, NO_PRIORS, 0.0, pixels)
     results: list[StepResult] = []
     stage = replace(fine_stage(scene, problem, settings), captured=captured)
     run_stage(stage, problem, results.append)

@@ -20,7 +20,7 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 def stage_for(problem: TrainingSetup, iterations: int = 6) -> Stage:
-    settings = FineSettings(iterations, RATES, False, 1.0, 0.0, NO_SMOOTHNESS, NO_PRIORS, 0.005)
+    settings = FineSettings(iterations, RATES, False, 0.0, NO_SMOOTHNESS, NO_PRIORS, 0.005)
     return fine_stage(fine_scene(), problem, settings)
 
 
@@ -84,7 +84,7 @@ def test_on_step_is_told_of_every_iteration():
     assert [result.iteration for result in results] == list(range(6))
     order = ViewOrder(5, 2, "0 fine")
     for result in results:
-        assert set(result.losses) == {"a", "b", "laplacian"}
+        assert set(result.losses) == {"a", "b"}
         assert all(loss.ndim == 0 and not loss.requires_grad for loss in result.losses.values())
         assert torch.equal(result.reference, problem.views.images[order.views(result.iteration)])
         assert result.covered == float((result.rendered.raster.pixels >= 0).sum()) > 100
