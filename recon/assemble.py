@@ -46,7 +46,7 @@ _MESH_RESOLUTION = 512  # of views of a reference mesh, where no resolution is s
 _MESH_HELD_OUT = 8
 _LEARNT_LIGHT = 128  # pixels along a side of a cubemap face, where no resolution is set
 # On an artist's mesh roughness and metallic are smoothed by this share of what they are on a recovered one.
-_EXACT_NORMALS_SMOOTHING = 0.6
+_EXACT_NORMALS_SMOOTHING = 0.3
 # A sphere start has to lie inside the object's silhouette in most views, and be easy to grow from.
 _START_SPHERE = 0.6
 

@@ -75,7 +75,7 @@ class GeometryConfig:
     learning_rate_scale: float = _field(0.05, minimum=0.0)
     sdf_regularizer: tuple[float, float] = _field((0.2, 0.01), minimum=0.0)
     denoise: int = _field(10, minimum=0)
-    diffusion: int = _field(16, minimum=0)
+    diffusion: int = _field(32, minimum=0)
     normal_smoothness: float = _field(0.01, minimum=0.0)
 
 
@@ -170,7 +170,7 @@ class TexturesConfig:
 @dataclass(frozen=True)
 class RegularizerConfig:
     albedo_smoothness: float = _field(0.03, minimum=0.0)
-    material_smoothness: float = _field(0.05, minimum=0.0)
+    material_smoothness: float = _field(0.1, minimum=0.0)
     dark_metal: float = _field(0.05, minimum=0.0)
     metallic_prior: float = _field(0.02, minimum=0.0)
     normal_offset: float = _field(0.3, minimum=0.0)

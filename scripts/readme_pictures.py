@@ -1,9 +1,11 @@
 """Composes the README's pictures from report folders of compare_textures.
 
     python scripts/readme_pictures.py REPORT --name NAME --out scripts/results
+    python scripts/readme_pictures.py REPORT --name NAME --out scripts/results --compare split joint
 
 Writes NAME_textures.png (recovered, true and error of albedo, roughness, metallic and normal, seen from a
-camera) and NAME_renders.png (held-out views of the recovered asset above their references).
+camera) and NAME_renders.png (held-out views of the recovered asset above their references); or, with
+--compare, NAME_compared.png: the true channels, and below them those of the report's columns by name.
 """
 
 from __future__ import annotations
@@ -27,13 +29,27 @@ def main() -> None:
     parser.add_argument("--name", required=True, help="first part of the files' names")
     parser.add_argument("--column", default="recovered", help="the report's column to show (%(default)s)")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--compare", nargs="+", metavar="COLUMN", help="columns to show below the truth")
     options = parser.parse_args()
     pictures = options.report / "pictures"
     if not pictures.is_dir():
         raise UserError(f"{options.report}: expected a report of compare_textures.py with its pictures/")
+    if options.compare:
+        save(options.out / f"{options.name}_compared.png", compared(pictures, options.compare))
+        return
     columns = [channel_column(pictures, channel, options.column) for channel in CHANNELS]
     save(options.out / f"{options.name}_textures.png", stack(columns, axis=1))
     save(options.out / f"{options.name}_renders.png", render_pairs(pictures, options.column))
+
+
+def compared(pictures: Path, columns: list[str]) -> np.ndarray:
+    """A row of channels for the truth, and one for each of the report's `columns`."""
+    rows = [[rgb(pictures / f"{channel}_front_true.png") for channel in CHANNELS]]
+    for column in columns:
+        if not (pictures / f"{CHANNELS[0]}_front_{column}_recovered.png").is_file():
+            raise UserError(f"{pictures}: has no column {column!r}; name those of the report's table")
+        rows.append([rgb(pictures / f"{channel}_front_{column}_recovered.png") for channel in CHANNELS])
+    return stack([stack(row, axis=1) for row in rows], axis=0)
 
 
 def channel_column(pictures: Path, channel: str, column: str) -> np.ndarray:

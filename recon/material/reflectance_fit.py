@@ -9,7 +9,6 @@ first grows, for a metal whose base color has become dark reflects less than pai
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -27,16 +26,12 @@ ROUGHNESSES = (0.05, 0.08, 0.11, 0.15, 0.2, 0.27, 0.36, 0.48, 0.62, 0.8, 0.95)
 
 # A metal has to explain a cell better than paint by this share of the error left: rough ones look alike.
 _METAL_MARGIN = 0.05
-# There are no black metals: least mean reflectance of one, and the factor on the error of others.
-_LEAST_METAL, _BLACK_METAL = 0.1, 1e3
+# There are no black metals: least mean reflectance of one.
+_LEAST_METAL = 0.1
 # Squared radiance at which errors begin to count relative to what is seen.
 _DARK = 0.05
-# Weight of the pixels of the cell twice as long: one that few pixels show has its neighbors' reflectance.
-_POOLING = 0.02
-# Weight of what is likely in the cells twice, four times and eight times as long: roughness and class differ
-# at edges only, while reflectance may differ everywhere.
-_AGREEMENT = (0.5, 0.2, 0.05)
-_LEAST_ERROR = 1e-6  # mean squared, of a pixel: nothing is explained better than so
+# Weight of what the cell eight times as large says: a cell that few pixels show follows its neighbors.
+_POOLING = 0.05
 _LUMINANCE = (0.2126, 0.7152, 0.0722)  # of linear Rec.709
 _KEY_BITS = 20  # of a cell's index along one axis
 
@@ -87,77 +82,74 @@ def fit_reflectance(
     side of a cell, in the positions' unit; best about a pixel's footprint.
 
     The reflectance model is `recon.render.shade`'s. Errors are squared, relative to the color but for dark
-    ones. Roughness and class are those that are likely in a cell and in those around it.
+    ones.
     """
     positions = torch.cat([batch.position for batch in batches])
     cells, rows, counts = _cells(positions, cell)
     means = positions.new_zeros(len(cells), 3).index_add_(0, rows, positions) / counts[:, None]
     parts = rows.split([len(batch.position) for batch in batches])
-    around = _ancestors(cells, len(_AGREEMENT))
+    parents, parent = torch.unique(_parent(cells), return_inverse=True)
 
-    paints, metals = [], []
-    for number in range(len(ROUGHNESSES)):
+    found: _Best | None = None
+    for number, roughness in enumerate(ROUGHNESSES):
         sums = positions.new_zeros(len(cells), 18)
         for batch, part in zip(batches, parts, strict=True):
             sums.index_add_(0, part, _products(batch, light, fg, number))
-        paint, metal = _explained(sums + _POOLING * around[0].of_all(sums), counts)
-        paints.append(paint)
-        metals.append(metal)
-    return _likeliest(means, paints, metals, counts, around)
+        pooled = sums.new_zeros(len(parents), 18).index_add_(0, parent, sums)
+        best = _Best.of(sums + _POOLING * pooled[parent], roughness)
+        found = best if found is None else found.or_better(best)
+    assert found is not None
+    return found.materials(means)
 
 
 @dataclass(frozen=True)
-class _Explanation:
-    """Of M cells by one roughness: reflectance (M, 3); cost (M,), minus twice the log of the likelihood."""
+class _Best:
+    """Both explanations of M cells: errors (M,), reflectances (M, 3) and roughnesses (M,)."""
 
-    reflectance: Tensor
-    cost: Tensor
+    paint_error: Tensor
+    paint: Tensor
+    paint_roughness: Tensor
+    metal_error: Tensor
+    metal: Tensor
+    metal_roughness: Tensor
 
+    @staticmethod
+    def of(sums: Tensor, roughness: float) -> _Best:
+        """The best reflectances at one roughness, of the normal equations' `sums` (M, 18)."""
+        dd, ds, ss, dy, sy, yy = sums.split(3, dim=1)
+        dielectric = torch.full_like(dd, DIELECTRIC_F0)
+        paint = ((dy - dielectric * ds) / dd.clamp_min(1e-12)).clamp(0.0, 1.0)
+        metal = (sy / ss.clamp_min(1e-12)).clamp(DIELECTRIC_F0, 1.0)
 
-def _explained(sums: Tensor, counts: Tensor) -> tuple[_Explanation, _Explanation]:
-    """The best paint and the best metal by the normal equations' `sums` (M, 18) over `counts` (M,) pixels.
+        def error(diffuse: Tensor, specular: Tensor) -> Tensor:
+            explained = diffuse * (diffuse * dd - 2.0 * dy) + specular * (specular * ss - 2.0 * sy)
+            return (yy + explained + 2.0 * diffuse * specular * ds).sum(dim=1)
 
-    How exactly pixels can be explained differs from place to place (by wrong normals, by reflections of the
-    object itself), so the noise is estimated with the material: the likelihood of N pixels with the mean
-    squared error e is then e^(-N / 2).
-    """
-    dd, ds, ss, dy, sy, yy = sums.split(3, dim=1)
-    dielectric = torch.full_like(dd, DIELECTRIC_F0)
-    paint = ((dy - dielectric * ds) / dd.clamp_min(1e-12)).clamp(0.0, 1.0)
-    metal = (sy / ss.clamp_min(1e-12)).clamp(DIELECTRIC_F0, 1.0)
+        candidate = sums.new_full((len(sums),), roughness)
+        paint_error, metal_error = error(paint, dielectric), error(torch.zeros_like(metal), metal)
+        return _Best(paint_error, paint, candidate, metal_error, metal, candidate)
 
-    def cost(diffuse: Tensor, specular: Tensor) -> Tensor:
-        explained = diffuse * (diffuse * dd - 2.0 * dy) + specular * (specular * ss - 2.0 * sy)
-        error = (yy + explained + 2.0 * diffuse * specular * ds).sum(dim=1)
-        return counts * (error / counts).clamp_min(_LEAST_ERROR).log()
+    def or_better(self, other: _Best) -> _Best:
+        """Of each explanation the better one, cell by cell."""
+        paint, metal = other.paint_error < self.paint_error, other.metal_error < self.metal_error
+        return _Best(
+            torch.where(paint, other.paint_error, self.paint_error),
+            torch.where(paint[:, None], other.paint, self.paint),
+            torch.where(paint, other.paint_roughness, self.paint_roughness),
+            torch.where(metal, other.metal_error, self.metal_error),
+            torch.where(metal[:, None], other.metal, self.metal),
+            torch.where(metal, other.metal_roughness, self.metal_roughness),
+        )
 
-    bright = metal @ metal.new_tensor(_LUMINANCE) > _LEAST_METAL
-    unlikely = counts * math.log(1.0 / (1.0 - _METAL_MARGIN)) + (~bright) * counts * math.log(_BLACK_METAL)
-    return (
-        _Explanation(paint, cost(paint, dielectric)),
-        _Explanation(metal, cost(torch.zeros_like(metal), metal) + unlikely),
-    )
-
-
-def _likeliest(
-    means: Tensor,
-    paints: Sequence[_Explanation],
-    metals: Sequence[_Explanation],
-    counts: Tensor,
-    around: Sequence[_Ancestors],
-) -> CellMaterials:
-    """The roughness and class that cells and those around them agree on, with the cells' own reflectances."""
-    costs = torch.stack([explanation.cost for explanation in (*paints, *metals)], dim=1)
-    pooled = costs.clone()
-    for ancestors, weight in zip(around, _AGREEMENT, strict=True):
-        pooled += weight * ancestors.of_all(costs)
-    chosen = pooled.argmin(dim=1)
-    albedo = torch.zeros_like(means)
-    for number, explanation in enumerate((*paints, *metals)):
-        albedo = torch.where((chosen == number)[:, None], explanation.reflectance, albedo)
-    roughness = means.new_tensor(ROUGHNESSES)[chosen % len(ROUGHNESSES)]
-    metallic = (chosen >= len(ROUGHNESSES)).to(means.dtype)
-    return CellMaterials(means, albedo, roughness[:, None], metallic[:, None])
+    def materials(self, positions: Tensor) -> CellMaterials:
+        bright = self.metal @ self.metal.new_tensor(_LUMINANCE) > _LEAST_METAL
+        is_metal = (self.metal_error < (1.0 - _METAL_MARGIN) * self.paint_error) & bright
+        return CellMaterials(
+            positions,
+            torch.where(is_metal[:, None], self.metal, self.paint),
+            torch.where(is_metal, self.metal_roughness, self.paint_roughness)[:, None],
+            is_metal.to(positions.dtype)[:, None],
+        )
 
 
 def _products(seen: Observations, light: PrefilteredLight, fg: Tensor, number: int) -> Tensor:
@@ -188,29 +180,6 @@ def _cells(positions: Tensor, cell: float) -> tuple[Tensor, Tensor, Tensor]:
         (x << 2 * _KEY_BITS) | (y << _KEY_BITS) | z, return_inverse=True, return_counts=True
     )
     return keys, rows, counts
-
-
-@dataclass(frozen=True)
-class _Ancestors:
-    """Larger cells that M cells lie in: `rows` (M,) among `count` of them."""
-
-    rows: Tensor
-    count: int
-
-    def of_all(self, values: Tensor) -> Tensor:
-        """(M, C) sums of `values` (M, C) over all cells within the same larger one."""
-        return values.new_zeros(self.count, values.shape[1]).index_add_(0, self.rows, values)[self.rows]
-
-
-def _ancestors(keys: Tensor, levels: int) -> list[_Ancestors]:
-    """The cells twice, four times, ... as long that hold the cells `keys`."""
-    found = []
-    rows = torch.arange(len(keys), device=keys.device)
-    for _ in range(levels):
-        keys, parents = torch.unique(_parent(keys), return_inverse=True)
-        rows = parents[rows]
-        found.append(_Ancestors(rows, len(keys)))
-    return found
 
 
 def _parent(keys: Tensor) -> Tensor:

@@ -112,29 +112,6 @@ def test_a_cell_that_one_pixel_shows_follows_its_neighbors(light):
     assert found.metallic[:, 0].tolist() == [0.0, 0.0]
 
 
-def test_noisy_cells_agree_with_those_around_them(light):
-    """Each by itself mistakes gloss for what it is not; together they are right, whatever color each has."""
-    _, roughness, metallic = MATERIALS["black gloss"]
-    spots = []
-    for i in range(16):
-        seen = observed(((0.02 * i, 0.1, 0.3 - 0.02 * i), roughness, metallic), light)
-        generator = torch.Generator().manual_seed(i)
-        chosen = _rows(seen, torch.randperm(len(seen.color), generator=generator)[:6])
-        noise = 1.0 + 0.5 * torch.randn(chosen.color.shape, generator=generator)
-        place = torch.tensor([0.105 * (i % 4), 0.105 * (i // 4), 0.0])
-        spots.append(replace(chosen, color=chosen.color * noise.clamp_min(0.1), position=place.expand(6, 3)))
-
-    def wrong(found: CellMaterials) -> int:
-        off = (found.roughness - roughness).abs() + (found.metallic - metallic).abs()
-        return int((off > 0.1).sum())
-
-    alone = sum(wrong(fitted([spot], light)) for spot in spots)
-    together = fitted(spots, light)
-    assert len(together.position) == 16
-    assert alone >= 5 and wrong(together) <= alone // 3
-    assert together.albedo[:, 0].max() - together.albedo[:, 0].min() > 0.15
-
-
 def test_what_the_object_reflects_of_itself_belongs_to_the_model(light):
     """Lobes that half of the pixels' light is kept from look dull, unless that is known."""
     seen = observed(MATERIALS["gold"], light)
