@@ -34,7 +34,7 @@ def split() -> SplitObjective:
     return SplitObjective(
         CompositeLoss("log_l1", "smape", 0.35, 0.15, 0.5),
         CompositeLoss("rel_mse", "mse", 0.7, 0.3, 0.0),
-        LossRoutes(free_light=3.0),
+        LossRoutes(geometry="A", free_light=3.0),
     )
 
 
@@ -101,14 +101,18 @@ def test_settings_reach_the_objective():
 def test_defaults_are_those_of_method():
     objective = make_objective(load_config())
     assert isinstance(objective, SplitObjective)
-    assert (objective.a, objective.b, objective.routes) == (split().a, split().b, LossRoutes(free_light=3.0))
+    assert (objective.a, objective.b, objective.routes) == (
+        split().a,
+        split().b,
+        LossRoutes(geometry="A", free_light=3.0),
+    )
     joint = make_objective(load_config(overrides=["material.model=joint"]))
     assert isinstance(joint, JointObjective)
     assert joint.loss == CompositeLoss("rel_mse", "rel_mse", 1.0, 0.0, 1.0)
 
 
 def test_routing_is_a_setting():
-    assert make_objective(load_config()).routes == LossRoutes(free_light=3.0)
+    assert make_objective(load_config()).routes == LossRoutes(geometry="A", free_light=3.0)
     summed = make_objective(load_config(overrides=["loss.routing=summed"]))
     assert isinstance(summed, SplitObjective)
     assert summed.routes is None, "one image for both losses, so that each reaches every parameter"

@@ -11,6 +11,7 @@ from torch import Tensor
 from recon.geometry.diffusion import Diffusion, defined_diffusion, denoised
 from recon.geometry.laplacian import UniformLaplacian
 from recon.geometry.mesh import Mesh, mesh_from_obj, smooth_normals
+from tests.recon.cuda import needs_cuda
 from tests.shapes import area_and_volume, uv_sphere
 
 
@@ -49,6 +50,19 @@ def test_values_and_gradients_are_those_of_the_matrix(steps):
     expected.backward(upstream.double())
     torch.testing.assert_close(own.grad.double(), exact.grad, rtol=1e-4, atol=1e-6)
     assert exact.grad.abs().max() > 0.01
+
+
+@needs_cuda
+def test_a_gpu_gives_the_same():
+    mesh = uneven_mesh()
+    values, upstream = (noise(tuple(mesh.vertices.shape), seed) for seed in (0, 1))
+    results = []
+    for device in ("cpu", "cuda"):
+        own = values.to(device).requires_grad_()
+        moved = diffusion(mesh.to(torch.device(device)), 32)(own)
+        moved.backward(upstream.to(device))
+        results.append((moved.detach().cpu(), own.grad.cpu()))
+    torch.testing.assert_close(*results)
 
 
 def test_gradient_by_finite_differences():

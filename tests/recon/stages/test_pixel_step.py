@@ -60,7 +60,8 @@ def test_some_pixels_teach_as_all_do(device):
         assert end < 0.9 * start
     # Judged by whole views, which a result shows when it is asked for.
     objective = setup(device=device).objective
-    losses = [objective(r[-1].rendered, r[-1].reference) for r in (some, every)]
+    with torch.no_grad():
+        losses = [objective(r[-1].rendered, r[-1].reference) for r in (some, every)]
     assert float(losses[0]["b"]) == pytest.approx(float(losses[1]["b"]), rel=0.15)
 
 
