@@ -270,6 +270,18 @@ def test_resumed_known_mesh_equals_uninterrupted(source, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+def test_resumed_while_pictures_grow_equals_uninterrupted(source, tmp_path, monkeypatch):
+    monkeypatch.setattr("recon.stages.picture_sizes._SMALLEST", 12)
+    changes = {"train__coarse_growth": "[0.4,0.7]", "train__fine_growth": "[0.4,0.7]"}
+    whole = learn(source, tmp_path / "whole", **changes)
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "_step", interrupt_at("coarse", 3))
+        with pytest.raises(KeyboardInterrupt):
+            learn(source, tmp_path / "run", **changes)
+    assert_same_results(learn(source, tmp_path / "run", "--resume", **changes), whole)
+
+
+@pytest.mark.slow
 def test_resuming_nothing_starts_anew(source, finished, tmp_path):
     assert_same_results(learn(source, tmp_path / "run", "--resume"), finished)
 
