@@ -48,8 +48,7 @@ class FineScene(nn.Module):
         self.material = material
         self.occlusion = occlusion
         self.offsets = nn.Parameter(torch.zeros_like(start.vertices), requires_grad=movable)
-        self.laplacian = UniformLaplacian(start.faces, len(start.vertices))
-        self._diffusion = Diffusion(self.laplacian, diffusion)
+        self._diffusion = Diffusion(UniformLaplacian(start.faces, len(start.vertices)), diffusion)
 
     @property
     def start(self) -> Mesh:
