@@ -1,7 +1,7 @@
 """Regularizers of material and light, and the ramps that weigh them.
 
-The geometric ones (SDF sign entropy, Laplacian) live with the geometry; only the weight of the former is
-scheduled here.
+The geometric ones (SDF sign entropy, consistency of normals) live with the geometry; only the weight of the
+former is scheduled here.
 """
 
 from __future__ import annotations

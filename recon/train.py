@@ -163,12 +163,8 @@ class Training:
 
     def _unwrap_and_bake(self, coarse: CoarseScene, setup: TrainingSetup) -> FineScene:
         """The scene to refine, after its state so far is exported."""
-        resolution = self.config.textures.resolution
         with self.record.stage("unwrap"):
-            found = coarse.mesh().detach()
-            vertices = denoised(found.vertices, found.faces, self.config.geometry.denoise)
-            smooth = found.with_vertices(vertices).with_smooth_normals()
-            mesh = unwrap(smooth, resolution) if self.workers.leads else None
+            mesh = self._smooth_and_unwrapped(coarse.mesh().detach()) if self.workers.leads else None
             tensors = None if mesh is None else {k: v for k, v in vars(mesh).items() if v is not None}
             mesh = Mesh(**self.workers.from_first(tensors, self.device))
         with self.record.stage("bake"):
@@ -179,6 +175,10 @@ class Training:
         if self.config.textures.learnt:
             scene.material = maps
         return scene
+
+    def _smooth_and_unwrapped(self, mesh: Mesh) -> Mesh:
+        vertices = denoised(mesh.vertices, mesh.faces, self.config.geometry.denoise)
+        return unwrap(mesh.with_vertices(vertices), self.config.textures.resolution)
 
     def _known_mesh_scene(self, setup: TrainingSetup) -> FineScene:
         source = self.config.geometry.mesh

@@ -1,4 +1,4 @@
-"""Regularizers of a mesh of fixed topology: the uniform Laplacian and the consistency of normals."""
+"""Of a mesh of fixed topology: the uniform Laplacian, and the consistency of normals as a regularizer."""
 
 from __future__ import annotations
 

@@ -78,8 +78,7 @@ class FineScene(nn.Module):
     def mesh(self) -> Mesh:
         if not self.offsets.requires_grad:
             return self._start
-        displacement = self._diffusion(self.offsets)
-        moved = self._start.with_vertices(self._start.vertices + displacement).with_smooth_normals()
+        moved = self._start.with_vertices(self._vertices()).with_smooth_normals()
         if not isinstance(self.material, TextureMaps):
             return moved  # fields perturb normals in world space
         # The frame only says what a texel's x and y mean; a gradient through it would teach the surface to
@@ -92,7 +91,10 @@ class FineScene(nn.Module):
         with torch.no_grad():
             if isinstance(self.material, TextureMaps):
                 return self.material.sample(vertex_uvs(self._start), None, rasterizer)
-            return self.material.sample(self.mesh().vertices)
+            return self.material.sample(self._vertices())
+
+    def _vertices(self) -> Tensor:
+        return self._start.vertices + self._diffusion(self.offsets)
 
     def sample(self, mesh: Mesh, raster: Raster, positions: Tensor, rasterizer: Rasterizer) -> SurfaceSample:
         assert mesh.normals is not None and mesh.normal_faces is not None

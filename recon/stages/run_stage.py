@@ -107,7 +107,6 @@ class TrainingSetup:
         self.seed = seed
         self.workers = workers or Workers()
         self.of_pixels = shared_rasterizer(rasterizer, views.images.device)
-
         self._shrunk: dict[int, TrainingSetup] = {}
 
     def shrunk(self, factor: int) -> TrainingSetup:
@@ -190,19 +189,21 @@ def run_stage(
     order = ViewOrder(len(setup.views), setup.batch, f"{setup.seed} {stage.name}", device)
     losses = StepLosses(stage, setup)
     for factor, first, end in picture_sizes(setup.views, stage.growth, stage.iterations):
-        first = max(first, start)
+        iterations = range(max(first, start), end)
+        if not iterations:
+            continue  # of a resumed run
         shown = setup.shrunk(factor)
-        count = pixels_per_step(stage, shown) if first < end else 0
+        count = pixels_per_step(stage, shown)
         if count > 0:
-            _run_on_pixels(stage, shown, order, on_step, range(first, end), count)
+            _run_on_pixels(stage, shown, order, on_step, iterations, count)
             continue
-        for iteration in range(first, end):
-            on_step(_step(stage, losses, order.views(iteration), iteration))
+        for iteration in iterations:
+            on_step(_step(stage, losses, order.views(iteration), iteration, factor))
 
 
-def _step(stage: Stage, step_losses: StepLosses, views: Tensor, iteration: int) -> StepResult:
+def _step(stage: Stage, step_losses: StepLosses, views: Tensor, iteration: int, factor: int) -> StepResult:
     stage.before_step(iteration)
-    losses, rendered, reference = step_losses(views, iteration)
+    losses, rendered, reference = step_losses(views, iteration, factor)
     stage.optimizers.zero_grad()
     torch.stack(list(losses.values())).sum().backward()
     stage.optimizers.step(iteration)

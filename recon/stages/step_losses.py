@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from recon.render.render_views import Rendered
-from recon.stages.picture_sizes import picture_sizes
 
 if TYPE_CHECKING:
     from recon.stages.run_stage import Stage, TrainingSetup
@@ -27,10 +26,15 @@ class StepLosses:
         self._module = _Losses(stage, setup)
         self._synchronized = setup.workers.synchronized(self._module, self._device)
 
-    def __call__(self, views: Tensor, iteration: int) -> tuple[dict[str, Tensor], Rendered, Tensor]:
-        """Losses of this process's share of `views` (B,), what was rendered for them, and the references."""
+    def __call__(
+        self, views: Tensor, iteration: int, factor: int
+    ) -> tuple[dict[str, Tensor], Rendered, Tensor]:
+        """Losses of this process's share of `views` (B,), what was rendered for them, and the references.
+
+        factor: pictures are 1 / factor as large as the views' own.
+        """
         own = self._workers.share_of(views).to(self._device)
-        losses = self._synchronized(own, iteration)
+        losses = self._synchronized(own, iteration, factor)
         rendered, reference = self._module.shown
         return losses, rendered, reference
 
@@ -48,17 +52,13 @@ class _Losses(nn.Module):
         super().__init__()
         self._stage = stage
         self._setup = setup
-        self._sizes = list(picture_sizes(setup.views, stage.growth, stage.iterations))
         self.scene = stage.scene
         self.light = setup.light
 
-    def forward(self, views: Tensor, iteration: int) -> dict[str, Tensor]:
-        setup = self._setup.shrunk(self._factor(iteration))
+    def forward(self, views: Tensor, iteration: int, factor: int) -> dict[str, Tensor]:
+        setup = self._setup.shrunk(factor)
         reference = setup.views.images[views]
         rendered = setup.render(self._stage.scene, views)
         # Kept beside: what DistributedDataParallel finds in the result, it expects to be differentiated.
         self.shown = rendered, reference
         return setup.objective(rendered, reference) | self._stage.regularize(rendered, iteration)
-
-    def _factor(self, iteration: int) -> int:
-        return next(factor for factor, _, end in self._sizes if iteration < end)

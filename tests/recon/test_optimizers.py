@@ -139,10 +139,8 @@ def test_uniform_steps_go_on_from_a_saved_state():
 def test_uniform_steps_reach_a_minimum():
     weight = parameter(3.0)
     target = torch.tensor([1.0, 2.0, -1.0])
-    optimizers = make(
-        geometry=LearntPart([weight], 0.1, lambda i, n: 1.0 - i / n, uniform=True),
-    )
-    optimizers._iterations = 200
+    part = LearntPart([weight], 0.1, lambda i, n: 1.0 - i / n, uniform=True)
+    optimizers = ScheduledOptimizers({"geometry": part}, iterations=200)
     for i in range(200):
         optimizers.zero_grad()
         (weight - target).square().sum().backward()

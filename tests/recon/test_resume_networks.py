@@ -9,23 +9,13 @@ from recon.backend import Backend
 from recon.render.warp_backend import WarpRasterizer
 from recon.stages import run_stage as loop
 from recon.train import main
+from tests.recon.interruption import interrupt_at
 from tests.recon.small_dataset import TINY, write_dataset
 from usd_tools.errors import UserError
 
 
 def other_networks(name, device) -> Backend:
     return Backend(WarpRasterizer(device), "tinycudann")
-
-
-def interrupt_at(name: str, iteration: int):
-    step = loop._step
-
-    def interrupted(stage, setup, views, at):
-        if (stage.name, at) == (name, iteration):
-            raise KeyboardInterrupt
-        return step(stage, setup, views, at)
-
-    return interrupted
 
 
 @pytest.mark.parametrize(("stage", "learnt"), [("coarse", False), ("fine", False), ("fine", True)])

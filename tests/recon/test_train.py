@@ -6,7 +6,6 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from recon.geometry.grid_box import GridBox
 from recon.stages import run_stage as loop
 from recon.stages.material_search import search_material
 from recon.train import main
+from tests.recon.interruption import interrupt_at
 from tests.usd_tools.stages import write_scene
 from usd_tools import compare_textures, usd_to_llff
 from usd_tools.errors import UserError, run_command
@@ -107,18 +107,6 @@ def assert_same_results(one: Path, other: Path) -> None:
 
 def mean_metrics(run: Path) -> dict[str, float]:
     return json.loads((run / "validation" / "metrics.json").read_text(encoding="utf-8"))["mean"]
-
-
-def interrupt_at(stage_name: str, iteration: int) -> Callable[..., loop.StepResult]:
-    """A stand-in for the loop's step that is interrupted before `iteration` of `stage_name`."""
-    step = loop._step
-
-    def interrupted(stage, setup, views, at):
-        if (stage.name, at) == (stage_name, iteration):
-            raise KeyboardInterrupt
-        return step(stage, setup, views, at)
-
-    return interrupted
 
 
 @pytest.mark.slow
@@ -258,27 +246,27 @@ def test_interrupted_between_the_stages(source, finished, tmp_path, monkeypatch)
     assert_same_results(learn(source, tmp_path / "run", "--resume"), finished)
 
 
-@pytest.mark.slow
-def test_resumed_known_mesh_equals_uninterrupted(source, tmp_path, monkeypatch):
-    changes = {"geometry__mesh": source.dataset / "ground_truth" / "mesh.obj"}
+def assert_resumed_equals_uninterrupted(source, tmp_path, monkeypatch, stage, changes):
+    """Interrupted before the fourth iteration of `stage`."""
     whole = learn(source, tmp_path / "whole", **changes)
     with monkeypatch.context() as patched:
-        patched.setattr(loop, "_step", interrupt_at("fine", 3))
+        patched.setattr(loop, "_step", interrupt_at(stage, 3))
         with pytest.raises(KeyboardInterrupt):
             learn(source, tmp_path / "run", **changes)
     assert_same_results(learn(source, tmp_path / "run", "--resume", **changes), whole)
+
+
+@pytest.mark.slow
+def test_resumed_known_mesh_equals_uninterrupted(source, tmp_path, monkeypatch):
+    changes = {"geometry__mesh": source.dataset / "ground_truth" / "mesh.obj"}
+    assert_resumed_equals_uninterrupted(source, tmp_path, monkeypatch, "fine", changes)
 
 
 @pytest.mark.slow
 def test_resumed_while_pictures_grow_equals_uninterrupted(source, tmp_path, monkeypatch):
     monkeypatch.setattr("recon.stages.picture_sizes._SMALLEST", 12)
     changes = {"train__coarse_growth": "[0.4,0.7]", "train__fine_growth": "[0.4,0.7]"}
-    whole = learn(source, tmp_path / "whole", **changes)
-    with monkeypatch.context() as patched:
-        patched.setattr(loop, "_step", interrupt_at("coarse", 3))
-        with pytest.raises(KeyboardInterrupt):
-            learn(source, tmp_path / "run", **changes)
-    assert_same_results(learn(source, tmp_path / "run", "--resume", **changes), whole)
+    assert_resumed_equals_uninterrupted(source, tmp_path, monkeypatch, "coarse", changes)
 
 
 @pytest.mark.slow

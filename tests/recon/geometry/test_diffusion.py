@@ -10,8 +10,9 @@ from torch import Tensor
 
 from recon.geometry.diffusion import Diffusion, defined_diffusion, denoised
 from recon.geometry.laplacian import UniformLaplacian
-from recon.geometry.mesh import Mesh, mesh_from_obj, smooth_normals
+from recon.geometry.mesh import Mesh, mesh_from_obj
 from tests.recon.cuda import needs_cuda
+from tests.recon.geometry.spheres import degrees_off
 from tests.shapes import area_and_volume, uv_sphere
 
 
@@ -29,13 +30,6 @@ def uneven_mesh() -> Mesh:
 
 def diffusion(mesh: Mesh, steps: int) -> Diffusion:
     return Diffusion(UniformLaplacian(mesh.faces, len(mesh.vertices)), steps)
-
-
-def degrees_off(vertices: Tensor, faces: Tensor) -> float:
-    """Mean angle between the normals of a mesh and those of the unit sphere it is about."""
-    normals = torch.nn.functional.normalize(smooth_normals(vertices, faces), dim=1)
-    cosine = (normals * torch.nn.functional.normalize(vertices, dim=1)).sum(dim=1)
-    return math.degrees(float(torch.acos(cosine.clamp(-1.0, 1.0)).mean()))
 
 
 @pytest.mark.parametrize("steps", [0, 1, 5, 32])

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
-from torch.nn.functional import normalize
 
 from recon.data.views import Views
-from recon.geometry.mesh import Mesh, mesh_from_obj, smooth_normals
+from recon.geometry.mesh import Mesh, mesh_from_obj
 from recon.light.environment import EnvironmentLight
 from recon.light.fg_table import fg_table
 from recon.losses import BRANCH_LOSSES
@@ -20,6 +17,7 @@ from recon.render.render_views import render_views
 from recon.stages.fine import FineSettings, fine_stage
 from recon.stages.fine_scene import FineScene
 from recon.stages.run_stage import TrainingSetup, run_stage
+from tests.recon.geometry.spheres import degrees_off
 from tests.recon.render.scenes import orbit_cameras
 from tests.recon.stages.scenes import NO_PRIORS, NO_SMOOTHNESS, RASTERIZER
 from tests.shapes import uv_sphere
@@ -53,10 +51,8 @@ def dented() -> Mesh:
     return mesh.with_vertices(mesh.vertices * (1.0 + 0.03 * dents)).with_smooth_normals()
 
 
-def degrees_off(mesh: Mesh) -> float:
-    normals = normalize(smooth_normals(mesh.vertices, mesh.faces), dim=1)
-    cosine = (normals * normalize(mesh.vertices, dim=1)).sum(dim=1)
-    return math.degrees(float(torch.acos(cosine.clamp(-1.0, 1.0)).mean()))
+def off(mesh: Mesh) -> float:
+    return degrees_off(mesh.vertices, mesh.faces)
 
 
 def problem(size: int) -> TrainingSetup:
@@ -78,12 +74,12 @@ def refined(setup: TrainingSetup, diffusion: int) -> float:
     rates = {"geometry": 0.0005, "a": 0.0, "b": 0.0, "light": 0.0}
     settings = FineSettings(ITERATIONS, rates, False, 0.0, NO_SMOOTHNESS, NO_PRIORS, 0.0)
     run_stage(fine_stage(scene, setup, settings), setup, lambda result: None)
-    return degrees_off(scene.mesh().detach())
+    return off(scene.mesh().detach())
 
 
 def test_vertices_that_move_together_find_their_way() -> None:
     """Each by itself, they follow the pictures' noise."""
-    setup, before = problem(96), degrees_off(dented())
+    setup, before = problem(96), off(dented())
     assert before > 4.0
     assert refined(setup, 16) < 0.85 * before
     assert refined(setup, 0) > 0.95 * before
