@@ -71,6 +71,9 @@ def test_a_resumed_run_replaces_what_came_after_its_checkpoint(tmp_path):
     with TensorBoardLog(tmp_path) as log:
         for step in range(4):
             log.scalars({"loss": float(step)}, step)
+    (earlier,) = tmp_path.iterdir()
+    # Names begin with the second, and within one are in the order of a counter's digits: 10 before 9.
+    earlier.rename(tmp_path / "events.out.tfevents.0")
     with TensorBoardLog(tmp_path, first_step=2) as log:
         log.scalars({"loss": 20.0}, 2)
     assert scalars(read_back(tmp_path), "loss") == [(0, 0.0), (1, 1.0), (2, 20.0)]
