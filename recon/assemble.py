@@ -45,8 +45,6 @@ _HULL_VIEWS = 100
 _MESH_RESOLUTION = 512  # of views of a reference mesh, where no resolution is set
 _MESH_HELD_OUT = 8
 _LEARNT_LIGHT = 128  # pixels along a side of a cubemap face, where no resolution is set
-# On an artist's mesh roughness and metallic are smoothed by this share of what they are on a recovered one.
-_EXACT_NORMALS_SMOOTHING = 0.3
 # A sphere start has to lie inside the object's silhouette in most views, and be easy to grow from.
 _START_SPHERE = 0.6
 
@@ -85,14 +83,18 @@ def _known_light(config: Config, dataset: Path, device: torch.device) -> Environ
     return EnvironmentLight.known(probe, settings.resolution).to(device)
 
 
-def make_objective(config: Config) -> Objective:
-    """The split losses with their routes, or the joint baseline's single loss."""
+def make_objective(config: Config, *, refine: bool = False) -> Objective:
+    """The split losses with their routes, or the joint baseline's single loss.
+
+    refine: for a material that a search has found: branch B's losses are `loss.b_refine`.
+    """
     loss = config.loss
+    b = loss.b_refine if refine and loss.b_refine is not None else loss.b
     if config.material.model == "joint":
         return JointObjective(CompositeLoss(loss.joint, loss.joint, 1.0, 0.0, mask_weight=1.0))
     return SplitObjective(
         CompositeLoss(*loss.a, *loss.a_weights, mask_weight=loss.mask_weight),
-        CompositeLoss(*loss.b, *loss.b_weights, mask_weight=0.0),
+        CompositeLoss(*b, *loss.b_weights, mask_weight=0.0),
         LossRoutes(loss.geometry, loss.normal, loss.light, loss.free_light)
         if loss.routing == "strict"
         else None,
@@ -232,20 +234,13 @@ def channel_settings(config: Config) -> ChannelSettings:
 
 def coarse_settings(config: Config) -> CoarseSettings:
     iterations, weights = config.train.coarse_iterations, config.regularizer
-    last_quarter = PriorSettings(
-        weights.dark_metal,
-        weights.metallic_prior,
-        0.75 * iterations,
-        0.25 * iterations,
-        weights.normal_offset,
-    )
     return CoarseSettings(
         iterations,
         _rates(config, config.train.learning_rate_coarse),
         config.geometry.sdf_regularizer,
         config.geometry.normal_smoothness,
         _smoothness(config, weights.jitter, weights.smoothness_ramp),
-        last_quarter,
+        _priors(config),
         weights.light_grey,
         config.train.b_rise,
         config.train.final_rate,
@@ -261,23 +256,13 @@ def fine_settings(config: Config, scene: FineScene) -> FineSettings:
     rates["geometry"] = train.learning_rate_fine * config.geometry.learning_rate_scale
     # The jitter is as far on the surface in either case.
     jitter = weights.jitter * (scene.uv_per_length() if maps else 1.0)
-    # Where the normals are the artist's own, pictures of gloss can be believed, and need less smoothing.
-    smoothing = _EXACT_NORMALS_SMOOTHING if starts else 1.0
-    begin = 0.5 * train.fine_iterations if starts else -1.0
-    priors = PriorSettings(
-        weights.dark_metal,
-        weights.metallic_prior,
-        begin,
-        0.25 * train.fine_iterations if starts else 0.0,
-        weights.normal_offset,
-    )
     return FineSettings(
         train.fine_iterations,
         rates,
         config.material.model == "joint",
         config.geometry.normal_smoothness,
-        _smoothness(config, jitter, weights.smoothness_ramp if starts or maps else 0, smoothing),
-        priors,
+        _smoothness(config, jitter, weights.smoothness_ramp if starts or maps else 0),
+        _priors(config),
         weights.light_grey,
         0 if maps else train.fine_pixels,
         (0.0, 0.0) if starts else train.fine_growth,
@@ -294,15 +279,20 @@ def _rates(config: Config, base: float) -> dict[str, float]:
     }
 
 
-def _smoothness(config: Config, jitter: float, ramp: int, of_material: float = 1.0) -> SmoothnessSettings:
+def _smoothness(config: Config, jitter: float, ramp: int) -> SmoothnessSettings:
     settings = config.regularizer
     return SmoothnessSettings(
         settings.albedo_smoothness,
-        of_material * settings.material_smoothness,
+        settings.roughness_smoothness,
+        settings.metallic_smoothness,
         ramp,
         jitter,
         settings.subset,
     )
+
+
+def _priors(config: Config) -> PriorSettings:
+    return PriorSettings(config.regularizer.dark_metal, config.regularizer.normal_offset)
 
 
 def _encoder(sizes: ConfiguredEncoder, fine: int) -> EncoderSettings:

@@ -75,7 +75,7 @@ class GeometryConfig:
     learning_rate_scale: float = _field(0.05, minimum=0.0)
     sdf_regularizer: tuple[float, float] = _field((0.2, 0.01), minimum=0.0)
     denoise: int = _field(10, minimum=0)
-    diffusion: int = _field(32, minimum=0)
+    diffusion: int = _field(16, minimum=0)
     normal_smoothness: float = _field(0.01, minimum=0.0)
 
 
@@ -142,6 +142,7 @@ class LossConfig:
     a_weights: tuple[float, float] = _field((0.35, 0.15), minimum=0.0)
     b: tuple[str, str] = _field(("rel_mse", "mse"), choices=COLOR_LOSSES)
     b_weights: tuple[float, float] = _field((0.7, 0.3), minimum=0.0)
+    b_refine: tuple[str, str] | None = _field(("log_l1", "rel_mse"), choices=COLOR_LOSSES)
     mask_weight: float = _field(0.5, minimum=0.0)
     joint: str = _field("rel_mse", choices=COLOR_LOSSES)
     routing: str = _field("strict", choices=("strict", "summed"))
@@ -170,10 +171,10 @@ class TexturesConfig:
 @dataclass(frozen=True)
 class RegularizerConfig:
     albedo_smoothness: float = _field(0.03, minimum=0.0)
-    material_smoothness: float = _field(0.1, minimum=0.0)
-    dark_metal: float = _field(0.05, minimum=0.0)
-    metallic_prior: float = _field(0.02, minimum=0.0)
-    normal_offset: float = _field(0.3, minimum=0.0)
+    roughness_smoothness: float = _field(0.02, minimum=0.0)
+    metallic_smoothness: float = _field(0.05, minimum=0.0)
+    dark_metal: float = _field(0.01, minimum=0.0)
+    normal_offset: float = _field(1.0, minimum=0.0)
     smoothness_ramp: int = _field(500, minimum=0)
     jitter: float = _field(0.01, above=0.0)
     subset: float = _field(0.25, above=0.0, maximum=1.0)

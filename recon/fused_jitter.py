@@ -16,6 +16,9 @@ from recon.warp_runtime import launch
 
 wp.set_module_options({"enable_backward": False})
 
+# Added to roughness, so that its logarithm exists.
+LEAST_ROUGHNESS = wp.constant(1e-3)
+
 
 def jittered_subset(
     positions: Tensor, count: int, sigma: float, generator: torch.Generator | None
@@ -34,8 +37,8 @@ def jittered_subset(
     return moved, rows
 
 
-def mean_change(there: Channels, here: Channels, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean absolute difference of albedo, and of roughness and metallic (their average).
+def mean_change(there: Channels, here: Channels, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean absolute difference of albedo, of the logarithm of roughness, and of metallic.
 
     there: at K points. here: at P points, of which `rows` (K,) are the same ones; none comes twice.
     """
@@ -45,15 +48,15 @@ def mean_change(there: Channels, here: Channels, rows: Tensor) -> tuple[Tensor, 
 
 class _MeanChange(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, *tensors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         tensors = tuple(tensor.detach() for tensor in tensors)
         rows = tensors[-1]
-        values = torch.empty(2, len(rows), device=rows.device)
+        values = torch.empty(3, len(rows), device=rows.device)
         launch(measure_change, len(rows), (*tensors, 1.0 / max(len(rows), 1), values), rows.device)
         ctx.save_for_backward(*tensors)
         ctx.set_materialize_grads(False)
-        albedo, rest = values.sum(dim=1).unbind(0)
-        return albedo, rest
+        albedo, roughness, metallic = values.sum(dim=1).unbind(0)
+        return albedo, roughness, metallic
 
     @staticmethod
     @once_differentiable
@@ -68,7 +71,7 @@ class _MeanChange(torch.autograd.Function):
         inputs = (*tensors, 1.0 / max(len(rows), 1), *scales, *gradients)
         launch(measure_change_adjoint, len(rows), inputs, rows.device)
         found = (
-            gradient if upstream[0 if number % 3 == 0 else 1] is not None else None
+            gradient if upstream[number % 3] is not None else None
             for number, gradient in enumerate(gradients)
         )
         return (*found, None)
@@ -118,9 +121,9 @@ def measure_change(
     for channel in range(3):
         total += wp.abs(albedo_there[i, channel] - albedo_here[row, channel])
     values[0, i] = weight / 3.0 * total
-    roughness = wp.abs(roughness_there[i, 0] - roughness_here[row, 0])
-    metallic = wp.abs(metallic_there[i, 0] - metallic_here[row, 0])
-    values[1, i] = 0.5 * weight * (roughness + metallic)
+    ratio = (roughness_there[i, 0] + LEAST_ROUGHNESS) / (roughness_here[row, 0] + LEAST_ROUGHNESS)
+    values[1, i] = weight * wp.abs(wp.log(ratio))
+    values[2, i] = weight * wp.abs(metallic_there[i, 0] - metallic_here[row, 0])
 
 
 @wp.func
@@ -145,7 +148,8 @@ def measure_change_adjoint(
     rows: wp.array[wp.int64],
     weight: float,
     on_albedo: wp.array[float],
-    on_rest: wp.array[float],
+    on_roughness: wp.array[float],
+    on_metallic: wp.array[float],
     albedo_gradient_there: wp.array2d[float],
     roughness_gradient_there: wp.array2d[float],
     metallic_gradient_there: wp.array2d[float],
@@ -159,10 +163,11 @@ def measure_change_adjoint(
         slope = direction(albedo_there[i, channel] - albedo_here[row, channel]) * weight / 3.0 * on_albedo[0]
         albedo_gradient_there[i, channel] = slope
         albedo_gradient_here[row, channel] = -slope
-    scale = 0.5 * weight * on_rest[0]
-    roughness = scale * direction(roughness_there[i, 0] - roughness_here[row, 0])
-    metallic = scale * direction(metallic_there[i, 0] - metallic_here[row, 0])
-    roughness_gradient_there[i, 0] = roughness
-    roughness_gradient_here[row, 0] = -roughness
+    there = roughness_there[i, 0] + LEAST_ROUGHNESS
+    here = roughness_here[row, 0] + LEAST_ROUGHNESS
+    roughness = weight * on_roughness[0] * direction(there - here)
+    roughness_gradient_there[i, 0] = roughness / there
+    roughness_gradient_here[row, 0] = -roughness / here
+    metallic = weight * on_metallic[0] * direction(metallic_there[i, 0] - metallic_here[row, 0])
     metallic_gradient_there[i, 0] = metallic
     metallic_gradient_here[row, 0] = -metallic

@@ -29,6 +29,7 @@ from recon.assemble import (
     make_fine_scene,
     make_known_field,
     make_mesh_views,
+    make_objective,
     make_setup,
     make_texture_maps,
 )
@@ -125,9 +126,11 @@ class Training:
             scene = self._unwrap_and_bake(self._learn_coarse(setup, found), setup)
         # On an artist's mesh nothing is known yet of a light that is to be learnt.
         lit = not setup.light.is_trainable or self.config.geometry.mesh is None
-        if lit and self._searches(scene) and (found is None or found.stage != "fine"):
-            with self.record.stage("search"):
-                self._search_material(scene, setup)
+        if lit and self._searches(scene):
+            if found is None or found.stage != "fine":
+                with self.record.stage("search"):
+                    self._search_material(scene, setup)
+            setup = setup.with_objective(make_objective(self.config, refine=True))
         self._learn_fine(scene, setup, found if found is not None and found.stage == "fine" else None)
 
         with self.record.stage("bake"):

@@ -175,8 +175,9 @@ def lookups_per_pixel(config: Config, stage: str) -> float:
         return 0.0
     branches = ("a", "b") if config.material.model == "split" else (None,)
     levels = sum(config.material.encoder(branch).hash_levels for branch in branches)
-    again = config.regularizer.albedo_smoothness > 0 or config.regularizer.material_smoothness > 0
-    return levels * (1.0 + (config.regularizer.subset if again else 0.0))
+    weights = config.regularizer
+    again = max(weights.albedo_smoothness, weights.roughness_smoothness, weights.metallic_smoothness) > 0
+    return levels * (1.0 + (weights.subset if again else 0.0))
 
 
 def with_named_parts(problem: Problem) -> Problem:

@@ -72,7 +72,7 @@ def coarse_stage(scene: CoarseScene, light: EnvironmentLight, settings: CoarseSe
             "sdf_sign": weight * scene.geometry.sign_regularizer(),
             **normal_terms(rendered.mesh, settings.normal_smoothness),
             **smoothness_terms(settings.smoothness, rendered, iteration),
-            **prior_terms(settings.priors, rendered, iteration),
+            **prior_terms(settings.priors, rendered),
             **light_terms(light, settings.light_grey),
         }
 

@@ -74,7 +74,7 @@ def fine_stage(scene: FineScene, setup: TrainingSetup, settings: FineSettings) -
 
     def regularize(rendered: RenderedSurface, iteration: int | Tensor) -> dict[str, Tensor]:
         terms = smoothness_terms(settings.smoothness, rendered, iteration)
-        terms |= prior_terms(settings.priors, rendered, iteration)
+        terms |= prior_terms(settings.priors, rendered)
         if scene.offsets.requires_grad:
             terms |= normal_terms(rendered.mesh, settings.normal_smoothness)
         return terms | light_terms(light, settings.light_grey)

@@ -9,7 +9,7 @@ from torch import Tensor
 from recon.geometry.laplacian import normal_consistency
 from recon.geometry.mesh import Mesh
 from recon.light.environment import EnvironmentLight
-from recon.regularizers import binary_prior, dark_metal, grey_world, jittered_smoothness, ramp
+from recon.regularizers import dark_metal, grey_world, jittered_smoothness, ramp
 from recon.render.edge_adjacency import mates_of
 from recon.render.render_views import RenderedSurface
 
@@ -23,20 +23,21 @@ class SmoothnessSettings:
     """
 
     albedo: float
-    material: float
+    roughness: float
+    metallic: float
     ramp: int
     jitter: float
     subset: float
 
     @property
     def used(self) -> bool:
-        return self.albedo > 0.0 or self.material > 0.0
+        return max(self.albedo, self.roughness, self.metallic) > 0.0
 
 
 def smoothness_terms(
     settings: SmoothnessSettings, rendered: RenderedSurface, iteration: int | Tensor
 ) -> dict[str, Tensor]:
-    """Weighted smoothness of albedo and of roughness and metallic where `rendered` looked them up."""
+    """Weighted smoothness of albedo, roughness and metallic where `rendered` looked them up."""
     if not settings.used:
         return {}
     sample = rendered.sample
@@ -51,7 +52,8 @@ def smoothness_terms(
     weight = ramp(iteration, settings.ramp)
     return {
         "albedo_smoothness": settings.albedo * weight * smoothness.albedo,
-        "material_smoothness": settings.material * weight * smoothness.roughness_metallic,
+        "roughness_smoothness": settings.roughness * weight * smoothness.roughness,
+        "metallic_smoothness": settings.metallic * weight * smoothness.metallic,
     }
 
 
@@ -59,31 +61,18 @@ def smoothness_terms(
 class PriorSettings:
     """Weights of what is likely of any material.
 
-    dark_metal: of the prior of that name. metallic: of `binary_prior`; it may only decide what the pictures
-    have left open, so it grows from `metallic_from` to its full weight over `metallic_ramp` iterations.
-    normal_offset: of the mean squared offset that a field adds to normals, since noise there costs little and
-    blurs reflections.
+    dark_metal: of the prior of that name. normal_offset: of the mean squared offset that a field adds to
+    normals, since noise there costs little and blurs reflections.
     """
 
     dark_metal: float
-    metallic: float
-    metallic_from: float
-    metallic_ramp: float
     normal_offset: float
 
 
-def prior_terms(
-    settings: PriorSettings, rendered: RenderedSurface, iteration: int | Tensor
-) -> dict[str, Tensor]:
-    """Weighted priors of the material where `rendered` shows it.
-
-    Where `iteration` is a tensor, terms whose weight is still zero are there as well.
-    """
+def prior_terms(settings: PriorSettings, rendered: RenderedSurface) -> dict[str, Tensor]:
+    """Weighted priors of the material where `rendered` shows it."""
     sample, terms = rendered.sample, {}
     share = rendered.covered_share
-    grown = ramp(iteration, max(settings.metallic_ramp, 1.0), settings.metallic_from)
-    if settings.metallic > 0.0 and (isinstance(grown, Tensor) or grown > 0.0):
-        terms["metallic_prior"] = settings.metallic * share * grown * binary_prior(sample.channels.metallic)
     if settings.dark_metal > 0.0:
         black = dark_metal(sample.channels.metallic, sample.channels.albedo)
         terms["dark_metal"] = settings.dark_metal * share * black

@@ -79,7 +79,7 @@ class StepResult:
 
 
 class TrainingSetup:
-    """What stays the same for both stages: views, light, renderer and objective.
+    """What a stage learns from and with: views, light, renderer and objective.
 
     batch: views of a step, shared by `workers` (only this process if None).
     """
@@ -118,6 +118,13 @@ class TrainingSetup:
             smaller.views = self.views.shrunk(factor)
             self._shrunk[factor] = smaller
         return self._shrunk[factor]
+
+    def with_objective(self, objective: Objective) -> TrainingSetup:
+        """The same with other losses."""
+        other = copy(self)
+        other.objective = objective
+        other._shrunk = {}
+        return other
 
     def prefiltered_light(self) -> PrefilteredLight:
         """The light to shade with; made once where it is known, anew with its gradient where it is learnt."""

@@ -39,7 +39,8 @@ from tests.recon.stages.scenes import sphere_mesh
 # The same holds for rays.
 EXACT = {
     "regularizer.albedo_smoothness": 0,
-    "regularizer.material_smoothness": 0,
+    "regularizer.roughness_smoothness": 0,
+    "regularizer.metallic_smoothness": 0,
     "light.mode": "learnt",
     "light.model": "split_sum",
 }

@@ -240,7 +240,8 @@ def test_stage_settings_come_from_the_config():
         "train.coarse_growth=[0.1, 0.2]",
         "train.fine_growth=[0.3, 0.4]",
         "regularizer.albedo_smoothness=0.1",
-        "regularizer.material_smoothness=0.2",
+        "regularizer.roughness_smoothness=0.2",
+        "regularizer.metallic_smoothness=0.3",
         "regularizer.smoothness_ramp=11",
         "regularizer.jitter=0.04",
         "regularizer.subset=0.5",
@@ -252,27 +253,21 @@ def test_stage_settings_come_from_the_config():
     assert coarse.sdf_weights == (0.3, 0.02)
     assert coarse.growth == (0.1, 0.2) and fine.growth == (0.3, 0.4)
     assert coarse.light_grey == fine.light_grey == 0.6
-    assert coarse.smoothness == SmoothnessSettings(0.1, 0.2, 11, 0.04, 0.5)
+    assert coarse.smoothness == SmoothnessSettings(0.1, 0.2, 0.3, 11, 0.04, 0.5)
     # As far on the surface as in space.
     jitter = pytest.approx(0.04 * maps.uv_per_length())
-    assert fine.smoothness == SmoothnessSettings(0.1, 0.2, 11, jitter, 0.5)
+    assert fine.smoothness == SmoothnessSettings(0.1, 0.2, 0.3, 11, jitter, 0.5)
     assert not fine.joint and fine_settings(config("material.model=joint"), maps).joint
 
 
 def test_what_is_learnt_from_nothing_has_ramps_and_what_is_refined_has_none():
-    given = (
-        "regularizer.dark_metal=0.6",
-        "regularizer.metallic_prior=0.5",
-        "regularizer.normal_offset=0.4",
-        "train.fine_iterations=100",
-    )
+    given = "regularizer.dark_metal=0.6", "regularizer.normal_offset=0.4", "regularizer.smoothness_ramp=11"
     scene = FineScene(sphere_mesh(), field(), movable=True)
     refined = fine_settings(config(*given), scene)
-    assert refined.priors == PriorSettings(0.6, 0.5, -1.0, 0.0, 0.4) and refined.smoothness.ramp == 0
-    known = fine_settings(config(*given, "geometry.mesh=a.obj", "regularizer.smoothness_ramp=11"), scene)
-    assert known.priors == PriorSettings(0.6, 0.5, 50.0, 25.0, 0.4) and known.smoothness.ramp == 11
-    coarse = coarse_settings(config(*given, "train.coarse_iterations=40"))
-    assert coarse.priors == PriorSettings(0.6, 0.5, 30.0, 10.0, 0.4)
+    known = fine_settings(config(*given, "geometry.mesh=a.obj"), scene)
+    coarse = coarse_settings(config(*given))
+    assert (coarse.smoothness.ramp, refined.smoothness.ramp, known.smoothness.ramp) == (11, 0, 11)
+    assert coarse.priors == refined.priors == known.priors == PriorSettings(0.6, 0.4)
 
 
 @pytest.mark.parametrize(

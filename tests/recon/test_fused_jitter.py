@@ -63,16 +63,26 @@ def test_the_seed_decides() -> None:
 def test_change_and_its_gradients_equal_the_definition() -> None:
     here, there = channels(40, 3), channels(10, 4)
     rows = torch.arange(0, 40, 4) + 1
-    albedo, rest = mean_change(there, here, rows)
+    changes = mean_change(there, here, rows)
     inputs = [getattr(side, name) for side in (there, here) for name in ("albedo", "roughness", "metallic")]
-    differences = [
-        (getattr(there, name) - getattr(here, name)[rows]).abs().mean()
-        for name in ("albedo", "roughness", "metallic")
-    ]
-    expected = differences[0], 0.5 * (differences[1] + differences[2])
-    torch.testing.assert_close(torch.stack([albedo, rest]), torch.stack(expected))
-    found = torch.autograd.grad(2.0 * albedo + 3.0 * rest, inputs)
-    wanted = torch.autograd.grad(2.0 * expected[0] + 3.0 * expected[1], inputs)
+    logs = [(side.roughness + 1e-3).log() for side in (there, here)]
+    expected = (
+        (there.albedo - here.albedo[rows]).abs().mean(),
+        (logs[0] - logs[1][rows]).abs().mean(),
+        (there.metallic - here.metallic[rows]).abs().mean(),
+    )
+    torch.testing.assert_close(torch.stack(changes), torch.stack(expected))
+    weights = torch.tensor([2.0, 3.0, 4.0])
+    found = torch.autograd.grad(weights @ torch.stack(changes), inputs)
+    wanted = torch.autograd.grad(weights @ torch.stack(expected), inputs)
     for own, other in zip(found, wanted):
         assert other.abs().max() > 1e-3
         torch.testing.assert_close(own, other)
+
+
+def test_a_roughness_of_zero_has_a_gradient() -> None:
+    zero, one = torch.zeros(1, 1, requires_grad=True), torch.ones(1, 1)
+    there, here = (Channels(one.expand(1, 3), one, roughness, one, one) for roughness in (zero, one))
+    _, change, _ = mean_change(there, here, torch.zeros(1, dtype=torch.int64))
+    (gradient,) = torch.autograd.grad(change, zero)
+    assert change.isfinite() and gradient.isfinite() and gradient < 0.0

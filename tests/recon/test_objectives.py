@@ -111,6 +111,16 @@ def test_defaults_are_those_of_method():
     assert joint.loss == CompositeLoss("rel_mse", "rel_mse", 1.0, 0.0, 1.0)
 
 
+def test_a_material_that_was_found_is_refined_by_other_losses():
+    first, refined = (make_objective(load_config(), refine=refine) for refine in (False, True))
+    assert refined.b == CompositeLoss("log_l1", "rel_mse", 0.7, 0.3, 0.0)
+    assert (refined.a, refined.routes) == (first.a, first.routes)
+    same = load_config(overrides=["loss.b_refine=null"])
+    assert make_objective(same, refine=True).b == make_objective(same).b
+    joint = load_config(overrides=["material.model=joint"])
+    assert make_objective(joint, refine=True).loss == make_objective(joint).loss
+
+
 def test_routing_is_a_setting():
     assert make_objective(load_config()).routes == LossRoutes(geometry="A", free_light=3.0)
     summed = make_objective(load_config(overrides=["loss.routing=summed"]))

@@ -6,12 +6,12 @@ from recon.material.channels import Channels
 
 
 def linear_material(points, slopes):
-    """Albedo, roughness and metallic grow linearly along x."""
+    """Albedo, the logarithm of roughness, and metallic grow linearly along x."""
     x = points[:, :1]
     return Channels(
         albedo=(slopes["albedo"] * x).expand(-1, 3),
         normal=torch.zeros_like(points),
-        roughness=slopes["roughness"] * x,
+        roughness=0.1 * torch.exp(slopes["roughness"] * x) - 1e-3,
         metallic=slopes["metallic"] * x,
         occlusion=torch.ones_like(x),
     )
@@ -38,16 +38,18 @@ def test_expectation_of_a_linear_ramp():
     result = smoothness(points(), slopes(), sigma=0.02, fraction=0.25)
     unit = 0.02 * (2 / torch.pi) ** 0.5
     assert result.albedo.item() == pytest.approx(2.0 * unit, rel=0.05)
-    assert result.roughness_metallic.item() == pytest.approx(2.0 * unit, rel=0.05)
+    assert result.roughness.item() == pytest.approx(1.0 * unit, rel=0.05)
+    assert result.metallic.item() == pytest.approx(3.0 * unit, rel=0.05)
 
 
 def test_each_term_reaches_its_own_channels_only():
     s = slopes()
     result = smoothness(points(100), s)
-    albedo = torch.autograd.grad(result.albedo, list(s.values()), allow_unused=True, retain_graph=True)
-    rest = torch.autograd.grad(result.roughness_metallic, list(s.values()), allow_unused=True)
-    assert albedo[0] > 0 and albedo[1] is None and albedo[2] is None
-    assert rest[0] is None and rest[1] > 0 and rest[2] > 0
+    for name in s:
+        term = getattr(result, name)
+        gradients = torch.autograd.grad(term, list(s.values()), allow_unused=True, retain_graph=True)
+        for other, gradient in zip(s, gradients):
+            assert (gradient is not None and gradient > 0) if other == name else gradient is None
 
 
 def test_rows_belong_to_the_jittered_points_and_coverage_scales():
@@ -71,13 +73,14 @@ def test_rows_belong_to_the_jittered_points_and_coverage_scales():
     whole, quarter = run(1.0), run(0.25)
     assert 0.0 < max(seen) < 1e-2
     torch.testing.assert_close(quarter.albedo, 0.25 * whole.albedo)
-    torch.testing.assert_close(quarter.roughness_metallic, 0.25 * whole.roughness_metallic)
+    torch.testing.assert_close(quarter.roughness, 0.25 * whole.roughness)
+    torch.testing.assert_close(quarter.metallic, 0.25 * whole.metallic)
 
 
 def test_no_covered_point_is_zero_and_differentiable():
     s = slopes()
     result = smoothness(points(0), s)
-    total = result.albedo + result.roughness_metallic
+    total = result.albedo + result.roughness + result.metallic
     total.backward()
     assert total.item() == 0.0 and s["albedo"].grad.item() == 0.0
 
@@ -108,8 +111,3 @@ def test_dark_metal_weighs_metal_by_its_darkness_and_leaves_the_albedo_alone():
     assert value.item() == pytest.approx((1.0 + 0.5 * 0.5 + 0.0) / 3)
     value.backward()
     assert metallic.grad[:, 0].tolist() == pytest.approx([1 / 3, 0.5 / 3, 0.0]) and albedo.grad is None
-
-
-def test_binary_prior_is_zero_at_both_ends():
-    assert regularizers.binary_prior(torch.tensor([[0.0], [1.0]])) == 0.0
-    assert float(regularizers.binary_prior(torch.tensor([[0.5], [0.1]]))) == pytest.approx((0.25 + 0.09) / 2)

@@ -127,7 +127,7 @@ def test_whole_loop(source, tmp_path):
         events = EventAccumulator(str(run / "tensorboard" / stage)).Reload().Tags()
         for branch in branches:
             assert {f"loss/{branch}", f"rate/{branch}"} <= set(events["scalars"])
-        assert {"rate/geometry", "loss/material_smoothness"} <= set(events["scalars"])
+        assert {"rate/geometry", "loss/roughness_smoothness"} <= set(events["scalars"])
         assert "settings/text_summary" in events["tensors"]
     assert load_config(run / "config.yaml").train.coarse_iterations == 50
     assert (run / "dataset.json").read_bytes() == (source.dataset / "dataset.json").read_bytes()
@@ -433,6 +433,23 @@ def test_materials_are_searched_before_and_within_the_fine_stage(source, tmp_pat
     assert len(called) == searches
     assert called[0] == 0, "the surface has not moved yet"
     assert all(offset > 0 for offset in called[1:])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("searches", [0, 1])
+def test_only_a_material_that_was_found_is_refined_by_losses_of_its_own(
+    source, tmp_path, monkeypatch, searches
+):
+    """Robust losses do not lead to gloss."""
+    learn_stage, used = train.run_stage, {}
+
+    def spied(stage, setup, *arguments, **options):
+        used[stage.name] = setup.objective.b.first
+        return learn_stage(stage, setup, *arguments, **options)
+
+    monkeypatch.setattr(train, "run_stage", spied)
+    learn(source, tmp_path / "run", material__searches=searches)
+    assert used == {"coarse": "rel_mse", "fine": "log_l1" if searches else "rel_mse"}
 
 
 @pytest.mark.slow

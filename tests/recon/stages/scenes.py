@@ -27,11 +27,9 @@ from tests.shapes import uv_sphere
 
 RASTERIZER = WarpRasterizer(torch.device("cpu"))
 RATES = {"geometry": 0.03, "a": 0.02, "b": 0.01, "joint": 0.04, "light": 0.05}
-SMOOTHNESS = SmoothnessSettings(albedo=0.03, material=0.02, ramp=10, jitter=0.01, subset=0.5)
-NO_PRIORS = PriorSettings(
-    dark_metal=0.0, metallic=0.0, metallic_from=0.0, metallic_ramp=0.0, normal_offset=0.0
-)
-NO_SMOOTHNESS = SmoothnessSettings(albedo=0.0, material=0.0, ramp=10, jitter=0.01, subset=0.5)
+SMOOTHNESS = SmoothnessSettings(albedo=0.03, roughness=0.02, metallic=0.02, ramp=10, jitter=0.01, subset=0.5)
+NO_PRIORS = PriorSettings(dark_metal=0.0, normal_offset=0.0)
+NO_SMOOTHNESS = SmoothnessSettings(albedo=0.0, roughness=0.0, metallic=0.0, ramp=10, jitter=0.01, subset=0.5)
 
 
 def known_light() -> EnvironmentLight:

@@ -25,6 +25,8 @@ from tests.recon.stages.scenes import (
     trainable_light,
 )
 
+SMOOTHED = ("albedo_smoothness", "roughness_smoothness", "metallic_smoothness")
+
 
 def settings(iterations: int = 1000, smoothness=SMOOTHNESS) -> CoarseSettings:
     """METHOD's schedules, as published."""
@@ -73,9 +75,7 @@ def test_rates_may_end_low_and_b_may_start_at_once():
 
 def test_priors_of_the_material():
     scene, problem = coarse_scene(), setup()
-    priors = PriorSettings(
-        dark_metal=4.0, metallic=2.0, metallic_from=100, metallic_ramp=50, normal_offset=3.0
-    )
+    priors = PriorSettings(dark_metal=4.0, normal_offset=3.0)
     chosen = replace(settings(smoothness=NO_SMOOTHNESS), priors=priors)
     stage = coarse_stage(scene, known_light(), chosen)
     with torch.no_grad():  # offsets are almost zero at first
@@ -83,16 +83,11 @@ def test_priors_of_the_material():
     rendered = problem.render(scene, torch.tensor([0]))
     channels, pixels = rendered.sample.channels, rendered.alpha.numel()
     terms = stage.regularize(rendered, 125)
-    metallic = channels.metallic
-    torch.testing.assert_close(terms["metallic_prior"], (metallic * (1 - metallic)).sum() / pixels)
     torch.testing.assert_close(terms["normal_offset"], 3.0 * channels.normal.square().sum() / pixels)
     luminance = channels.albedo @ torch.tensor([0.2126, 0.7152, 0.0722])
     dark = (channels.metallic[:, 0] * (1 - luminance / 0.15).clamp(min=0)).sum() / pixels
     torch.testing.assert_close(terms["dark_metal"], 4.0 * dark)
-    assert terms["metallic_prior"] > 0 and terms["normal_offset"] > 0
-    assert "metallic_prior" not in stage.regularize(rendered, 100)
-    late = stage.regularize(rendered, 900)["metallic_prior"]
-    torch.testing.assert_close(late, 2.0 * terms["metallic_prior"])
+    assert terms["normal_offset"] > 0
 
 
 @pytest.mark.parametrize("model", ["split", "joint"])
@@ -121,7 +116,7 @@ def test_regularizers_are_weighted_by_iteration(iteration):
     with torch.no_grad():
         rendered = problem.render(scene, torch.tensor([0, 1]))
         terms = stage.regularize(rendered, iteration)
-        assert set(terms) == {"sdf_sign", "albedo_smoothness", "material_smoothness", "light_grey"}
+        assert set(terms) == {"sdf_sign", *SMOOTHED, "light_grey"}
         weight = 0.2 + (0.01 - 0.2) * min(1.0, iteration / 250)
         assert sdf_weight(iteration, 1000) == pytest.approx(weight)
         torch.testing.assert_close(terms["sdf_sign"], weight * scene.geometry.sign_regularizer())
@@ -130,7 +125,7 @@ def test_regularizers_are_weighted_by_iteration(iteration):
         grey = (cube - cube.mean(-1, keepdim=True)).abs().mean()
         torch.testing.assert_close(terms["light_grey"], 0.005 * grey)
     # Ramped from nothing over ten iterations.
-    for name in ("albedo_smoothness", "material_smoothness"):
+    for name in SMOOTHED:
         assert (float(terms[name]) > 0.0) == (iteration > 0)
 
 

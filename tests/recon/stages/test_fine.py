@@ -179,10 +179,15 @@ def test_regularizers_are_weighted():
     with torch.no_grad():
         scene.material.map_a[::2, :, :3] = 0.9
         terms = stage.regularize(problem.render(scene, torch.tensor([0, 1])), 10)
-        assert set(terms) == {"albedo_smoothness", "material_smoothness", "light_grey"}
+        assert set(terms) == {
+            "albedo_smoothness",
+            "roughness_smoothness",
+            "metallic_smoothness",
+            "light_grey",
+        }
     assert terms["albedo_smoothness"] > 0.0
     # Roughness and metallic are uniform: nothing to smooth.
-    assert float(terms["material_smoothness"]) < 1e-6
+    assert float(terms["roughness_smoothness"]) < 1e-6 and float(terms["metallic_smoothness"]) < 1e-6
 
 
 @pytest.mark.parametrize("movable", [True, False])

@@ -60,7 +60,7 @@ def drift(free_light: float) -> float:
         truth = learnt.vertex_material(RASTERIZER).roughness
     objective = SplitObjective(BRANCH_LOSSES["a"], BRANCH_LOSSES["b"], LossRoutes(free_light=free_light))
     setup = TrainingSetup(views, known_light(), fg_table(), RASTERIZER, objective, batch=3, samples=1, seed=0)
-    smooth = SmoothnessSettings(albedo=0.03, material=0.1, ramp=0, jitter=0.02, subset=0.5)
+    smooth = SmoothnessSettings(0.03, 0.02, 0.05, ramp=0, jitter=0.02, subset=0.5)
     settings = FineSettings(60, RATES | {"a": 0.05, "b": 0.05}, False, 0.0, smooth, NO_PRIORS, 0.0, 0)
     run_stage(fine_stage(learnt, setup, settings), setup, lambda result: None)
     moved = (learnt.vertex_material(RASTERIZER).roughness - truth).abs()
