@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -58,7 +58,7 @@ from recon.stages.fine import fine_stage
 from recon.stages.fine_scene import FineScene
 from recon.stages.material_search import search_material, teach
 from recon.stages.reporter import StageReporter
-from recon.stages.run_stage import Stage, TrainingSetup, run_stage
+from recon.stages.run_stage import Stage, StepResult, TrainingSetup, run_stage
 from recon.validation import validate
 from recon.warp_runtime import compile_kernels
 from recon.workers import Workers
@@ -74,7 +74,10 @@ _BETWEEN_SEARCHES = 0.3
 
 
 class Training:
-    """One run: what its steps share, and the steps in their order."""
+    """One run: what its steps share, and the steps in their order.
+
+    watch: called after every step with the stage's name, its scene and how many iterations are done.
+    """
 
     def __init__(
         self,
@@ -84,6 +87,7 @@ class Training:
         device: torch.device,
         backend: str,
         workers: Workers,
+        watch: Callable[[str, torch.nn.Module, int], None] | None = None,
     ) -> None:
         if config.data.path is None:
             raise UserError("--data: expected a dataset folder (or data.path in the config)")
@@ -93,6 +97,7 @@ class Training:
         self.dataset = Path(config.data.path)
         self.checkpoints = checkpoints
         self.workers = workers
+        self.watch = watch
         self.backend = choose_backend(backend, device)
         self.record = RunRecord(run.record, device, self.backend.name)
         self._atlas: AtlasTexels | None = None  # of the only mesh that a run bakes
@@ -291,7 +296,13 @@ class Training:
             opened.enter_context(self.checkpoints.in_background())
             if first == 0:
                 save(0)
-            run_stage(stage, setup, reporter, start=first)
+
+            def report(result: StepResult) -> None:
+                reporter(result)
+                if self.watch is not None:
+                    self.watch(stage.name, scene, result.iteration + 1)
+
+            run_stage(stage, setup, report, start=first)
 
     def _check_networks(self, found: Checkpoint) -> None:
         """Refuses to go on with networks of another kind; texture maps fit everywhere."""

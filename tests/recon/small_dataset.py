@@ -62,5 +62,6 @@ def write_dataset(folder: Path, views: int = 8, size: int = 48) -> Path:
         content = json.dumps({**intrinsics, "frames": chosen})
         (folder / f"transforms_{split}.json").write_text(content, encoding="utf-8")
     write_exr(folder / "ground_truth" / "probe.exr", probe.numpy())
-    (folder / "dataset.json").write_text(json.dumps({"schema_version": 1}), encoding="utf-8")
+    description = {"schema_version": 1, "stage_to_dataset": torch.eye(4).tolist()}
+    (folder / "dataset.json").write_text(json.dumps(description), encoding="utf-8")
     return folder
