@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,7 +108,7 @@ def as_csv(rows: list[Row]) -> str:
 _WIDTH, _HEIGHT = 760, 480
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70, 20, 20, 60
 _COLORS = {"coarse": "#3a76c4", "fine": "#d1582b"}
-_LABELLED = 5  # of a stage's points, evenly spaced
+_BETWEEN_LABELS = 28  # pixels
 
 
 def as_svg(rows: list[Row], title: str) -> str:
@@ -122,17 +123,18 @@ def as_svg(rows: list[Row], title: str) -> str:
         return _LEFT + x * (_WIDTH - _LEFT - _RIGHT), _HEIGHT - _BOTTOM - y * (_HEIGHT - _TOP - _BOTTOM)
 
     parts = [_axes(across, up, title)]
+    labels: list[tuple[float, float]] = []
     for number, (stage, color) in enumerate(_COLORS.items()):
         path = [row for row in shown if row.stage == stage]
         if not path:
             continue
         line = " ".join(f"{x:.1f},{y:.1f}" for x, y in map(place, path))
         parts.append(f'<polyline points="{line}" fill="none" stroke="{color}" stroke-width="1.5"/>')
-        every = -(-len(path) // _LABELLED)
-        for index, row in enumerate(path):
+        parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{color}"/>' for x, y in map(place, path)]
+        for row in (path[0], path[-1], *path):  # the ends are told first
             x, y = place(row)
-            parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{color}"/>')
-            if index % every == 0 or row is path[-1]:
+            if all(math.dist((x, y), label) > _BETWEEN_LABELS for label in labels):
+                labels.append((x, y))
                 parts.append(f'<text x="{x + 5:.1f}" y="{y - 5:.1f}" fill="{color}">{row.iteration}</text>')
         left, top = _LEFT + 16 + 90 * number, _TOP + 14
         parts.append(f'<circle cx="{left}" cy="{top - 4}" r="4" fill="{color}"/>')
