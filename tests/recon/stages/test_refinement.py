@@ -52,7 +52,7 @@ def roughness_of_the_stripes(losses: tuple[str, str]) -> float:
     settings = FineSettings(120, RATES, False, 0.0, smooth, NO_PRIORS, 0.0, 0)
     run_stage(fine_stage(scene, setup, settings), setup, lambda result: None)
     middle = slice(SIZE // 4, -SIZE // 4)
-    return float(scene.material.map_b[middle, ::EVERY, 0].mean())
+    return float(scene.material.map_b.detach()[middle, ::EVERY, 0].mean())
 
 
 def test_rough_paint_stays_rough_under_the_default_and_not_under_squares():
