@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import html
 import io
 import math
 from dataclasses import dataclass
@@ -159,7 +160,7 @@ def _axes(across: float, up: float, title: str) -> str:
     middle = (_LEFT + right) / 2
     parts.append(
         f'<text x="{middle}" y="{bottom + 42}" text-anchor="middle">normal error, degrees '
-        f"({_escaped(title)}; figures at points: iterations of the stage)</text>"
+        f"({html.escape(title)}; figures at points: iterations of the stage)</text>"
     )
     parts.append(
         f'<text transform="translate(18 {(bottom + _TOP) / 2}) rotate(-90)" text-anchor="middle">'
@@ -169,17 +170,13 @@ def _axes(across: float, up: float, title: str) -> str:
 
 
 def _round_up(value: float) -> float:
-    """The next of 1, 2, 5, 10, ... hundredths and so on, so that axes end at round figures."""
+    """The next of 1, 2, 5, 10, 20, ... thousandths, so that axes end at round figures."""
     scale = 1e-3
     while True:
         for step in (1.0, 2.0, 5.0):
             if value <= step * scale:
                 return step * scale
         scale *= 10.0
-
-
-def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ import torch
 from recon.data.nerf import Z_UP_TO_Y_UP
 from recon.light.environment import EnvironmentLight
 from recon.light.fg_table import fg_table
+from recon.material.texture_maps import TextureMaps
 from recon.render.render_views import render_views
 from recon.render.warp_backend import WarpRasterizer
 from recon.stages.fine_scene import FineScene
@@ -33,16 +34,21 @@ TINY = {
 }
 
 
+def painted_maps() -> TextureMaps:
+    """The sphere's own material: red meridians, and rougher parallels."""
+    maps = texture_maps(32)
+    with torch.no_grad():
+        maps.map_a[:, ::8, :3] = torch.tensor([0.9, 0.2, 0.1])
+        maps.map_b[::8, :, 0] = 0.7
+    return maps
+
+
 def write_dataset(folder: Path, views: int = 8, size: int = 48) -> Path:
     """`views` training and 2 held-out views of `size` x `size` pixels, with a known light."""
     # On the GPU where there is one: builds of Warp exist that compile for nothing else.
     device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
     probe = 0.2 + torch.rand(16, 32, 3, generator=torch.Generator().manual_seed(2))
-    maps = texture_maps(32)
-    with torch.no_grad():
-        maps.map_a[:, ::8, :3] = torch.tensor([0.9, 0.2, 0.1])
-        maps.map_b[::8, :, 0] = 0.7
-    scene = FineScene(sphere_mesh(device), maps.to(device), movable=False).to(device)
+    scene = FineScene(sphere_mesh(device), painted_maps().to(device), movable=False).to(device)
     light = EnvironmentLight.known(probe, 16).to(device).prefilter()
     cameras = orbit_cameras(views + 2, size, size).to(device)
     with torch.no_grad():

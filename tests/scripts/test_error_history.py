@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from recon.export import export_asset
-from tests.recon.small_dataset import TINY, write_dataset
-from tests.recon.stages.scenes import sphere_mesh, texture_maps
+from tests.recon.small_dataset import TINY, painted_maps, write_dataset
+from tests.recon.stages.scenes import sphere_mesh
 from usd_tools.compare_textures import compare
 from usd_tools.errors import UserError
 
@@ -22,12 +22,8 @@ from usd_tools.errors import UserError
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory) -> Path:
     folder = write_dataset(tmp_path_factory.mktemp("history") / "dataset")
-    maps = texture_maps(32)
-    with torch.no_grad():
-        maps.map_a[:, ::8, :3] = torch.tensor([0.9, 0.2, 0.1])
-        maps.map_b[::8, :, 0] = 0.7
     asset = folder.with_name("asset")
-    export_asset(asset, sphere_mesh(), maps, torch.ones(16, 32, 3))
+    export_asset(asset, sphere_mesh(), painted_maps(), torch.ones(16, 32, 3))
     (asset / "probe.exr").unlink()  # the dataset has the light that it was rendered with
     shutil.copytree(asset, folder / "ground_truth", dirs_exist_ok=True)
     return folder
