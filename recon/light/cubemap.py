@@ -61,6 +61,7 @@ def texel_directions(
     return torch.nn.functional.normalize(face_points(resolution, device, dtype), dim=-1)
 
 
+@lru_cache(maxsize=32)
 def texel_solid_angles(
     resolution: int, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
 ) -> Tensor:

@@ -28,8 +28,10 @@ ROUGHNESSES = (0.05, 0.08, 0.11, 0.15, 0.2, 0.27, 0.36, 0.48, 0.62, 0.8, 0.95)
 _METAL_MARGIN = 0.05
 # There are no black metals: least mean reflectance of one.
 _LEAST_METAL = 0.1
-# Squared radiance at which errors begin to count relative to what is seen.
-_DARK = 0.05
+# Squared radiance, about that of lit white paint, at which errors begin to count relative to what is seen. Were that
+# far darker, a lamp's reflection a degree beside its place, bright where a dark pixel was seen, would outweigh all
+# that speaks for gloss.
+_DARK = 1.0
 # Weight of what the cell eight times as large says: a cell that few pixels show follows its neighbors.
 _POOLING = 0.05
 _LUMINANCE = (0.2126, 0.7152, 0.0722)  # of linear Rec.709
@@ -81,8 +83,8 @@ def fit_reflectance(
     batches: not empty; together they are what is known. fg: `recon.light.fg_table.fg_table`'s table. cell:
     side of a cell, in the positions' unit; best about a pixel's footprint.
 
-    The reflectance model is `recon.render.shade`'s. Errors are squared, relative to the color but for dark
-    ones.
+    The reflectance model is `recon.render.shade`'s. Errors are squared, and relative to the color where it is
+    bright.
     """
     positions = torch.cat([batch.position for batch in batches])
     cells, rows, counts = _cells(positions, cell)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -12,6 +13,7 @@ from torch.nn.functional import normalize
 from recon.light.cubemap import lookup
 from recon.light.environment import EnvironmentLight
 from recon.light.fg_table import fg_table
+from recon.material import reflectance_fit
 from recon.material.reflectance_fit import ROUGHNESSES, CellMaterials, Observations, fit_reflectance
 from recon.render.shade import shade
 
@@ -33,6 +35,26 @@ def light():
     for row, column in torch.randint(4, 28, (12, 2), generator=generator).tolist():
         probe[row : row + 2, 2 * column : 2 * column + 3] = 8.0
     return EnvironmentLight.known(probe, 32).prefilter()
+
+
+@pytest.fixture(scope="module")
+def lamps():
+    """Small, strong lamps, as under a hall's ceiling."""
+    generator = torch.Generator().manual_seed(1)
+    probe = 0.2 * torch.rand(64, 128, 3, generator=generator)
+    for row, column in torch.randint(8, 56, (12, 2), generator=generator).tolist():
+        probe[row : row + 2, 2 * column : 2 * column + 3] = 30.0
+    return EnvironmentLight.known(probe, 64).prefilter()
+
+
+def turned(seen: Observations, degrees: float, seed: int) -> Observations:
+    """As though the surface were thought to face another way, by about so many degrees."""
+    generator = torch.Generator().manual_seed(seed)
+    offset = math.radians(degrees) * torch.randn(1, 3, generator=generator) / 2**0.5
+    to_camera = 2.0 * seen.n_dot_v * seen.normal - seen.reflected
+    normal = normalize(seen.normal + offset, dim=1)
+    n_dot_v = (normal * to_camera).sum(dim=1, keepdim=True).clamp_min(0.01)
+    return replace(seen, normal=normal, n_dot_v=n_dot_v, reflected=2.0 * n_dot_v * normal - to_camera)
 
 
 def observed(material, light, place: float = 0.0, count: int = 60, noise: float = 0.0) -> Observations:
@@ -87,6 +109,21 @@ def test_finds_what_made_the_colors(name, noise, light):
         ROUGHNESSES.index(roughness), abs=0 if noise == 0.0 else 1
     )
     torch.testing.assert_close(found.albedo[0], torch.tensor(albedo), atol=1e-4 + 0.4 * noise, rtol=0.0)
+
+
+@pytest.mark.parametrize("name", ["black gloss", "gold"])
+def test_gloss_is_found_though_reflections_are_beside_their_place(name, lamps, monkeypatch):
+    """By normals that are two degrees off. Errors relative to what dark pixels show would call it dull."""
+
+    def roughness_error() -> float:
+        seen = observed(MATERIALS[name], lamps, count=200)
+        found = [fitted([turned(seen, 2.0, seed)], lamps).roughness.item() for seed in range(100, 112)]
+        return sum(abs(roughness - MATERIALS[name][1]) for roughness in found) / len(found)
+
+    ours = roughness_error()
+    monkeypatch.setattr(reflectance_fit, "_DARK", 0.05)
+    relative = roughness_error()
+    assert ours < 0.06 and relative > 2.0 * ours
 
 
 def test_cells_are_told_apart_and_batches_put_together(light):
