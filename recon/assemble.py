@@ -44,6 +44,7 @@ _LOG = logging.getLogger(__name__)
 _HULL_VIEWS = 100
 _MESH_RESOLUTION = 512  # of views of a reference mesh, where no resolution is set
 _MESH_HELD_OUT = 8
+_INITIAL_ROUGHNESS = {"known": 0.2, "learnt": 0.06}  # by the light's mode, where none is set
 _LEARNT_LIGHT = 128  # pixels along a side of a cubemap face, where no resolution is set
 # A sphere start has to lie inside the object's silhouette in most views, and be easy to grow from.
 _START_SPHERE = 0.6
@@ -227,9 +228,17 @@ def channel_settings(config: Config) -> ChannelSettings:
     material = config.material
     return ChannelSettings(
         roughness_min=material.roughness_min,
-        initial_roughness=material.initial_roughness,
+        initial_roughness=_initial_roughness(config),
         initial_metallic=material.initial_metallic,
     )
+
+
+def _initial_roughness(config: Config) -> float:
+    material = config.material
+    if material.initial_roughness is not None:
+        return material.initial_roughness
+    # Inside the range, however narrow the config makes it.
+    return max(_INITIAL_ROUGHNESS[config.light.mode], 0.98 * material.roughness_min + 0.02)
 
 
 def coarse_settings(config: Config) -> CoarseSettings:

@@ -121,7 +121,7 @@ class MaterialConfig:
     occlusion: bool = False
     normal: bool = True
     roughness_min: float = _field(0.03, minimum=0.0, maximum=1.0)
-    initial_roughness: float = _field(0.2, minimum=0.0, maximum=1.0)
+    initial_roughness: float | None = _field(None, minimum=0.0, maximum=1.0)
     initial_metallic: float = _field(0.1, minimum=0.0, maximum=1.0)
     a: BranchConfig = dataclasses.field(default_factory=BranchConfig)
     b: BranchConfig = dataclasses.field(default_factory=BranchConfig)
@@ -418,7 +418,7 @@ def _contradictions(config: Config) -> list[str]:
                 f"{where}.hash_finest: expected at least {where}.hash_base ({sizes.hash_base}), "
                 f"got {sizes.hash_finest}"
             )
-    if material.initial_roughness < material.roughness_min:
+    if material.initial_roughness is not None and material.initial_roughness < material.roughness_min:
         problems.append(
             f"material.initial_roughness: expected at least material.roughness_min "
             f"({material.roughness_min:g}), got {material.initial_roughness:g}"

@@ -28,9 +28,9 @@ ROUGHNESSES = (0.05, 0.08, 0.11, 0.15, 0.2, 0.27, 0.36, 0.48, 0.62, 0.8, 0.95)
 _METAL_MARGIN = 0.05
 # There are no black metals: least mean reflectance of one.
 _LEAST_METAL = 0.1
-# Squared radiance, about that of lit white paint, at which errors begin to count relative to what is seen. Were that
-# far darker, a lamp's reflection a degree beside its place, bright where a dark pixel was seen, would outweigh all
-# that speaks for gloss.
+# Squared radiance, about that of lit white paint, at which errors begin to count relative to what is seen.
+# Were that far darker, a lamp's reflection a degree beside its place, bright where a dark pixel was seen,
+# would outweigh all that speaks for gloss.
 _DARK = 1.0
 # Weight of what the cell eight times as large says: a cell that few pixels show follows its neighbors.
 _POOLING = 0.05

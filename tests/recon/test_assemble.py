@@ -281,6 +281,14 @@ def test_occlusion_is_traced_where_references_have_it(overrides, traced):
     assert (scene.occlusion is not None) == traced
 
 
+def test_material_begins_glossy_and_glossier_under_a_learnt_light():
+    known, learnt, narrow = (
+        channel_settings(config(*overrides)).initial_roughness
+        for overrides in ((), ("light.mode=learnt",), ("material.roughness_min=0.3",))
+    )
+    assert (known, learnt) == (0.2, 0.06) and 0.3 < narrow < 0.35
+
+
 def test_channel_ranges_come_from_the_config():
     settings = channel_settings(
         config(

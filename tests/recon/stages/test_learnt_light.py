@@ -7,9 +7,9 @@ from bisect import bisect
 import pytest
 import torch
 
-from recon.assemble import make_objective
+from recon.assemble import channel_settings, make_objective
 from recon.color import linear_to_srgb
-from recon.config import Config
+from recon.config import Config, load_config
 from recon.data.views import Views
 from recon.light import latlong
 from recon.light.environment import EnvironmentLight
@@ -46,13 +46,17 @@ def blurred_studio() -> EnvironmentLight:
     return EnvironmentLight.trainable_from(latlong.to_latlong(soft, 32, 64), 16)
 
 
-def glossy_ball(paint: float, light: EnvironmentLight) -> TrainingSetup:
-    """A sphere of glossy paint in the studio, as pictures; `light` is to be learnt."""
+def glossy_ball(paint: float, light: EnvironmentLight, other_half: float = GLOSS) -> TrainingSetup:
+    """A sphere of glossy paint in the studio, as pictures; `light` is to be learnt.
+
+    other_half: roughness of the southern half.
+    """
     settings = ChannelSettings()
     maps = TextureMaps(initial_maps(8, 8, settings), settings)
     with torch.no_grad():
         maps.map_a[..., :3] = linear_to_srgb(torch.tensor(paint))
         maps.map_b[..., 0], maps.map_b[..., 1] = GLOSS, 0.0
+        maps.map_b[4:, :, 0] = other_half
     cameras, fg = orbit_cameras(8, 32, 32), fg_table()
     scene = FineScene(sphere_mesh(), maps, movable=False)
     with torch.no_grad():
@@ -63,8 +67,8 @@ def glossy_ball(paint: float, light: EnvironmentLight) -> TrainingSetup:
     return TrainingSetup(views, light, fg, RASTERIZER, objective, batch=4, samples=1, seed=0)
 
 
-def untrained() -> FineScene:
-    start = ChannelSettings(initial_roughness=0.2, initial_metallic=0.1)
+def untrained(initial_roughness: float = 0.2) -> FineScene:
+    start = ChannelSettings(initial_roughness=initial_roughness, initial_metallic=0.1)
     return FineScene(sphere_mesh(), field(start=start), movable=False)
 
 
@@ -88,6 +92,21 @@ def test_a_search_under_a_learnt_light_finds_what_descent_does_not(paint):
     else:
         ours_off, theirs_off = ((found.roughness - GLOSS).abs().mean() for found in (ours, theirs))
         assert ours_off < 0.8 * theirs_off
+
+
+def test_lamps_get_no_more_power_than_they_have():
+    """Where some paint is rough, gloss that begins dull becomes rough too, and the light too strong."""
+
+    def mean_radiance(initial_roughness: float) -> float:
+        setup = glossy_ball(0.5, EnvironmentLight.trainable(16), other_half=0.7)
+        learn(untrained(initial_roughness), setup, 100)
+        return float(setup.light.cubemap().detach().mean())
+
+    true = float(studio().cubemap().mean())
+    learnt = load_config(None, ["light.mode=learnt"])
+    ours = mean_radiance(channel_settings(learnt).initial_roughness)
+    dull = mean_radiance(channel_settings(load_config()).initial_roughness)
+    assert abs(ours - true) < 0.75 * abs(dull - true)
 
 
 def test_the_light_keeps_its_color():
