@@ -111,7 +111,7 @@ def mean_metrics(run: Path) -> dict[str, float]:
 
 @pytest.mark.slow
 def test_whole_loop(source, tmp_path):
-    iterations = {"train__coarse_iterations": 50, "train__fine_iterations": 40, "train__validate_views": 2}
+    iterations = {"train__coarse_iterations": 50, "train__fine_iterations": 80, "train__validate_views": 2}
     rates = {"train__learning_rate_fine": 0.03}
     run = learn(source, tmp_path / "run", **iterations, **rates)
 
