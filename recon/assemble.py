@@ -44,7 +44,8 @@ _LOG = logging.getLogger(__name__)
 _HULL_VIEWS = 100
 _MESH_RESOLUTION = 512  # of views of a reference mesh, where no resolution is set
 _MESH_HELD_OUT = 8
-_INITIAL_ROUGHNESS = {"known": 0.2, "learnt": 0.06}  # by the light's mode, where none is set
+# Where none is set; the second under a learnt light, if a search follows that leads out of so much gloss.
+_INITIAL_ROUGHNESS, _GLOSSIEST_START = 0.2, 0.06
 _LEARNT_LIGHT = 128  # pixels along a side of a cubemap face, where no resolution is set
 # A sphere start has to lie inside the object's silhouette in most views, and be easy to grow from.
 _START_SPHERE = 0.6
@@ -237,8 +238,10 @@ def _initial_roughness(config: Config) -> float:
     material = config.material
     if material.initial_roughness is not None:
         return material.initial_roughness
+    searched = material.model == "split" and material.searches > 0 and config.geometry.mesh is None
+    start = _GLOSSIEST_START if config.light.mode == "learnt" and searched else _INITIAL_ROUGHNESS
     # Inside the range, however narrow the config makes it.
-    return max(_INITIAL_ROUGHNESS[config.light.mode], 0.98 * material.roughness_min + 0.02)
+    return max(start, 0.98 * material.roughness_min + 0.02)
 
 
 def coarse_settings(config: Config) -> CoarseSettings:
