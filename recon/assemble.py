@@ -234,12 +234,19 @@ def channel_settings(config: Config) -> ChannelSettings:
     )
 
 
+def searches_material(config: Config) -> bool:
+    """Whether the fine stage's field is searched for: texture maps and the joint baseline are not."""
+    material = config.material
+    return material.searches > 0 and material.model == "split" and not config.textures.learnt
+
+
 def _initial_roughness(config: Config) -> float:
     material = config.material
     if material.initial_roughness is not None:
         return material.initial_roughness
-    searched = material.model == "split" and material.searches > 0 and config.geometry.mesh is None
-    start = _GLOSSIEST_START if config.light.mode == "learnt" and searched else _INITIAL_ROUGHNESS
+    # On an artist's mesh the fine stage begins without a search where the light is learnt.
+    led_out = searches_material(config) and config.geometry.mesh is None
+    start = _GLOSSIEST_START if config.light.mode == "learnt" and led_out else _INITIAL_ROUGHNESS
     # Inside the range, however narrow the config makes it.
     return max(start, 0.98 * material.roughness_min + 0.02)
 

@@ -32,6 +32,7 @@ from recon.assemble import (
     make_objective,
     make_setup,
     make_texture_maps,
+    searches_material,
 )
 from recon.backend import BACKENDS, DEVICES, choose_backend, choose_device
 from recon.checkpoints import Checkpoint, Checkpoints
@@ -131,7 +132,7 @@ class Training:
             scene = self._unwrap_and_bake(self._learn_coarse(setup, found), setup)
         # On an artist's mesh nothing is known yet of a light that is to be learnt.
         lit = not setup.light.is_trainable or self.config.geometry.mesh is None
-        if lit and self._searches(scene):
+        if lit and searches_material(self.config):
             if found is None or found.stage != "fine":
                 with self.record.stage("search"):
                     self._search_material(scene, setup)
@@ -220,10 +221,6 @@ class Training:
             self._atlas = AtlasTexels.of(mesh, self.config.textures.resolution)
         return make_texture_maps(self.config, bake_field(scene.material, mesh, self._atlas), self.device)
 
-    def _searches(self, scene: FineScene) -> bool:
-        wanted = self.config.material.searches > 0 and self.config.material.model == "split"
-        return wanted and not isinstance(scene.material, TextureMaps)
-
     def _search_material(self, scene: FineScene, setup: TrainingSetup) -> None:
         """Starts the fine stage's field anew from what the pictures say under the light as it is."""
         field = scene.material
@@ -236,7 +233,7 @@ class Training:
 
     def _learn_fine(self, scene: FineScene, setup: TrainingSetup, found: Checkpoint | None) -> None:
         stage = fine_stage(scene, setup, fine_settings(self.config, scene))
-        if self._searches(scene):
+        if searches_material(self.config):
             stage = self._with_more_searches(stage, scene, setup)
         self._learn(stage, scene, setup, found, scene.start_tensors())
 

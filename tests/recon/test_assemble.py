@@ -288,7 +288,12 @@ def test_material_begins_glossy_and_glossier_under_a_learnt_light():
     assert (start(), start("light.mode=learnt")) == (0.2, 0.06)
     assert 0.3 < start("material.roughness_min=0.3") < 0.35
     # Only where a search follows.
-    for without in ("material.model=joint", "material.searches=0", "geometry.mesh=mesh.obj"):
+    for without in (
+        "material.model=joint",
+        "material.searches=0",
+        "geometry.mesh=mesh.obj",
+        "textures.learnt=true",
+    ):
         assert start("light.mode=learnt", without) == 0.2
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from recon.light.cubemap import lookup
-from recon.light.environment import EnvironmentLight
+from recon.light.environment import EnvironmentLight, PrefilteredLight
 from recon.light.fg_table import fg_table
 from recon.material import reflectance_fit
 from recon.material.reflectance_fit import ROUGHNESSES, CellMaterials, Observations, fit_reflectance
@@ -27,24 +27,24 @@ MATERIALS = {
 }
 
 
+def room(rows: int, lamp: float) -> PrefilteredLight:
+    """Dim surroundings with a few lamps of that radiance, two of the probe's rows high, as studios are."""
+    generator = torch.Generator().manual_seed(1)
+    probe = 0.2 * torch.rand(rows, 2 * rows, 3, generator=generator)
+    for row, column in torch.randint(rows // 8, rows - rows // 8, (12, 2), generator=generator).tolist():
+        probe[row : row + 2, 2 * column : 2 * column + 3] = lamp
+    return EnvironmentLight.known(probe, rows).prefilter()
+
+
 @pytest.fixture(scope="module")
 def light():
-    """Dim surroundings with a few lamps, as studios are."""
-    generator = torch.Generator().manual_seed(1)
-    probe = 0.2 * torch.rand(32, 64, 3, generator=generator)
-    for row, column in torch.randint(4, 28, (12, 2), generator=generator).tolist():
-        probe[row : row + 2, 2 * column : 2 * column + 3] = 8.0
-    return EnvironmentLight.known(probe, 32).prefilter()
+    return room(32, 8.0)
 
 
 @pytest.fixture(scope="module")
 def lamps():
-    """Small, strong lamps, as under a hall's ceiling."""
-    generator = torch.Generator().manual_seed(1)
-    probe = 0.2 * torch.rand(64, 128, 3, generator=generator)
-    for row, column in torch.randint(8, 56, (12, 2), generator=generator).tolist():
-        probe[row : row + 2, 2 * column : 2 * column + 3] = 30.0
-    return EnvironmentLight.known(probe, 64).prefilter()
+    """Small and strong ones, as under a hall's ceiling."""
+    return room(64, 30.0)
 
 
 def turned(seen: Observations, degrees: float, seed: int) -> Observations:
