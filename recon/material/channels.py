@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from recon.color import srgb_to_linear
 from usd_tools.errors import UserError
+
+# A sigmoid's argument beyond which nothing changes that 8 bits could show. Adam steps on at full length where
+# gradients vanish, so without a bound a whole branch can run so far out that no gradient brings it back.
+_FARTHEST = 8.0
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ def decode_albedo(raw: Tensor) -> Tensor:
     The sigmoid spans *sRGB-coded* values, decoded to linear afterwards: half of the sigmoid's travel then
     covers linear albedo below 0.21, so black paint gets as much resolution as white.
     """
-    return srgb_to_linear(torch.sigmoid(raw))
+    return srgb_to_linear(_sigmoid(raw))
 
 
 def decode_normal_offset(raw: Tensor, settings: ChannelSettings) -> Tensor:
@@ -86,17 +91,37 @@ def decode_roughness(raw: Tensor, settings: ChannelSettings) -> Tensor:
     """Roughness from raw outputs (P, 1); `initial_roughness` at zero."""
     low, high = settings.roughness_min, settings.roughness_max
     start = (settings.initial_roughness - low) / (high - low)
-    return low + (high - low) * torch.sigmoid(raw + _logit(start))
+    return low + (high - low) * _sigmoid(raw + _logit(start))
 
 
 def decode_metallic(raw: Tensor, settings: ChannelSettings) -> Tensor:
     """Metallic from raw outputs (P, 1); `initial_metallic` at zero."""
-    return torch.sigmoid(raw + _logit(settings.initial_metallic))
+    return _sigmoid(raw + _logit(settings.initial_metallic))
 
 
 def decode_occlusion(raw: Tensor) -> Tensor:
     """Occlusion from raw outputs (P, 1): nearly unoccluded (0.95) at zero."""
-    return torch.sigmoid(raw + _logit(0.95))
+    return _sigmoid(raw + _logit(0.95))
+
+
+def _sigmoid(raw: Tensor) -> Tensor:
+    """The sigmoid, at most `_FARTHEST` out; beyond, only a gradient that leads back arrives."""
+    bounded: Tensor = _Bounded.apply(raw)
+    return torch.sigmoid(bounded)
+
+
+class _Bounded(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, raw: Tensor) -> Tensor:
+        ctx.save_for_backward(raw)
+        return raw.clamp(-_FARTHEST, _FARTHEST)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (raw,) = ctx.saved_tensors
+        # Descent goes against the gradient.
+        onward = (raw.abs() >= _FARTHEST) & (raw * gradient < 0.0)
+        return gradient.masked_fill(onward, 0.0)
 
 
 def _logit(value: float) -> float:

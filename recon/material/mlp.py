@@ -6,10 +6,15 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import leaky_relu
+
+# Slope of inactive units; tiny-cuda-nn's. Were it 0, all units of a layer could die where a channel is pushed
+# to the end of its range, and then nothing would bring the network back.
+_LEAK = 0.01
 
 
 class Mlp(nn.Module):
-    """Bias-free ReLU network with `depth` hidden layers of `width` units and a linear output.
+    """Bias-free leaky-ReLU network with `depth` hidden layers of `width` units and a linear output.
 
     Without biases it maps zero to zero, so a freshly initialized (nearly zero) encoding yields the channels'
     configured starting values. Weights follow He et al. 2015 (uniform, fan-in).
@@ -34,5 +39,5 @@ class Mlp(nn.Module):
         """(P, outputs) from (P, inputs)."""
         *hidden, last = self.layers
         for layer in hidden:
-            x = torch.relu(layer(x))
+            x = leaky_relu(layer(x), _LEAK)
         return last(x)

@@ -62,7 +62,7 @@ class FusedTcnnNetwork(nn.Module):
         library: Any = importlib.import_module("tinycudann")
         network = {
             "otype": "FullyFusedMLP",
-            "activation": "ReLU",
+            "activation": "LeakyReLU",
             "output_activation": "None",
             "n_neurons": settings.width,
             "n_hidden_layers": settings.depth,

@@ -61,5 +61,5 @@ def network(points: Tensor, params: Tensor, sizes: list[tuple[int, int]], settin
     for index, (matrix, size) in enumerate(zip(matrices, sizes)):
         x = x @ matrix.view(size).T
         if index + 1 < len(sizes):
-            x = torch.relu(x)
+            x = torch.nn.functional.leaky_relu(x, 0.01)
     return x

@@ -26,13 +26,37 @@ def test_zero_output_is_the_configured_start():
     )
 
 
-def test_ranges_are_never_left():
+def test_ranges_are_never_left_and_their_ends_are_reached():
     far = torch.tensor([[-100.0], [100.0]])
-    assert decode_roughness(far, SETTINGS).flatten().tolist() == pytest.approx([0.1, 0.9])
-    assert decode_metallic(far, SETTINGS).flatten().tolist() == pytest.approx([0.0, 1.0])
-    assert decode_occlusion(far).flatten().tolist() == pytest.approx([0.0, 1.0])
-    assert decode_albedo(far).flatten().tolist() == pytest.approx([0.0, 1.0])
-    assert decode_normal_offset(far, SETTINGS).flatten().tolist() == pytest.approx([-0.25, 0.25])
+    for decode, ends in (
+        (lambda raw: decode_roughness(raw, SETTINGS), [0.1, 0.9]),
+        (lambda raw: decode_metallic(raw, SETTINGS), [0.0, 1.0]),
+        (decode_occlusion, [0.0, 1.0]),
+        (decode_albedo, [0.0, 1.0]),
+        (lambda raw: decode_normal_offset(raw, SETTINGS), [-0.25, 0.25]),
+    ):
+        found = decode(far).flatten().tolist()
+        assert ends[0] <= found[0] and found[1] <= ends[1]
+        assert found == pytest.approx(ends, abs=0.25 / 255)  # 8 bits do not tell them from the ends
+
+
+@pytest.mark.parametrize(
+    "decode",
+    [
+        decode_albedo,
+        decode_occlusion,
+        lambda raw: decode_roughness(raw, SETTINGS),
+        lambda raw: decode_metallic(raw, SETTINGS),
+    ],
+)
+@pytest.mark.parametrize("far", [-60.0, 60.0])
+def test_what_has_run_to_an_end_is_led_back_but_not_on(decode, far):
+    """Adam's steps are long however small a gradient is, so only none at all is a stop."""
+    for wish in (far, -far):
+        raw = torch.full((1, 1), far, requires_grad=True)
+        (-wish * decode(raw)).sum().backward()
+        downhill = -raw.grad.item()
+        assert downhill == 0.0 if wish == far else downhill * wish > 1e-4
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from recon.material.mlp import Mlp
@@ -14,8 +15,8 @@ def test_value_by_hand():
     with torch.no_grad():
         mlp.layers[0].weight.copy_(torch.tensor([[1.0, -1.0], [2.0, 0.0]]))
         mlp.layers[1].weight.copy_(torch.tensor([[3.0, 5.0]]))
-    # hidden: relu(1 - 4) = 0, relu(2) = 2; output 5 * 2
-    assert mlp(torch.tensor([[1.0, 4.0]])).item() == 10.0
+    # hidden: leaky (1 - 4) * 0.01 and 2; output 3 * -0.03 + 5 * 2
+    assert mlp(torch.tensor([[1.0, 4.0]])).item() == pytest.approx(9.91)
 
 
 def test_he_start_keeps_the_scale_of_activations():

@@ -90,7 +90,8 @@ def test_a_search_under_a_learnt_light_finds_what_descent_does_not(paint):
     if paint < 0.5:
         assert ours.metallic.mean() < 0.5 * theirs.metallic.mean()
     else:
-        ours_off, theirs_off = ((found.roughness - GLOSS).abs().mean() for found in (ours, theirs))
+        # Only duller counts: of one roughness, the ball could as well be glossier in a light more blurred.
+        ours_off, theirs_off = ((found.roughness - GLOSS).clamp_min(0.0).mean() for found in (ours, theirs))
         assert ours_off < 0.8 * theirs_off
 
 

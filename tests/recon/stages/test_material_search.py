@@ -107,6 +107,23 @@ def test_the_field_learns_what_was_found_and_keeps_its_normals():
     assert all(parameter.grad is None for parameter in scene.material.parameters())
 
 
+def test_a_field_that_has_run_to_the_end_of_its_range_learns_too():
+    """Under a learnt light the coarse stage may ask all gloss to be glossier than there is."""
+    setup, scene = metal_ball(), untrained()
+    found = search_material(scene, setup)
+    optimizer = torch.optim.Adam(scene.material.parameters(), lr=0.03)
+    for _ in range(200):
+        channels = scene.material.sample(found.position)
+        optimizer.zero_grad()
+        (channels.roughness + channels.metallic).mean().backward()
+        optimizer.step()
+    teach(scene.material, found, seed=0)
+    with torch.no_grad():
+        said = scene.material.sample(found.position)
+    assert (said.metallic - found.metallic).abs().mean() < 0.05
+    assert (said.roughness - found.roughness).abs().mean() < 0.05
+
+
 def test_the_same_seed_teaches_the_same():
     one, other = untrained(), untrained()
     found = search_material(one, metal_ball())

@@ -21,7 +21,7 @@ from tests.recon.render.scenes import orbit_cameras, sphere
 from tests.recon.stages.scenes import NO_PRIORS, RASTERIZER, RATES, field, known_light
 
 VIEWS = 6
-UNKNOWN_LIGHT = 0.6  # radiance that reaches the camera where the object blocks all light
+UNKNOWN_LIGHT = 1.5  # radiance that reaches the camera where the object blocks all light
 
 
 def two_balls() -> Mesh:
