@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import time
 from dataclasses import dataclass
@@ -132,7 +133,7 @@ def _charts(positions: np.ndarray, faces: np.ndarray, resolution: int, padding: 
     """
     import xatlas
 
-    atlas = xatlas.Atlas()
+    atlas = _new_atlas()
     pieces = _pieces(positions[faces].mean(axis=1), _PIECE)
     corners = []
     for piece in pieces:
@@ -157,11 +158,25 @@ def _packed(uvs: np.ndarray, uv_faces: np.ndarray, padding: int) -> _Packing:
     """Packs charts of uvs (T, 2) in texels anew, of the size they are."""
     import xatlas
 
-    atlas = xatlas.Atlas()
+    atlas = _new_atlas()
     given = uv_faces.astype(np.uint32)
     atlas.add_uv_mesh(uvs.astype(np.float32), given)
     _generate(atlas, xatlas.ChartOptions(), 0, padding)
     return _Packing(*_result(atlas, 0, given), _size(atlas), int(atlas.chart_count))
+
+
+def _new_atlas() -> Any:
+    """An xatlas atlas that is never destroyed.
+
+    Its destructor tells its threads to end without holding the lock they wait with (`~TaskScheduler` in
+    xatlas.cpp), so that now and then one of them misses it, and the destructor waits for it forever.
+    What is left of a mesh is some memory and a few threads that sleep, until the process ends.
+    """
+    import xatlas
+
+    atlas = xatlas.Atlas()
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(atlas))
+    return atlas
 
 
 def _generate(atlas: Any, charts: Any, resolution: int, padding: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import numpy as np
 import pytest
 import torch
@@ -140,6 +142,32 @@ def test_impossible_meshes_are_refused(blob):
         unwrap(Mesh(torch.zeros_like(blob.vertices), blob.faces), 128)
     with pytest.raises(UserError, match=r"textures\.resolution"):
         unwrap(blob, 8)
+
+
+def test_no_atlas_is_ever_destroyed(blob, monkeypatch):
+    """xatlas's destructor may wait for its own threads forever."""
+    import xatlas
+
+    made, destroyed = [], []
+
+    class Watched:
+        def __init__(self, atlas=xatlas.Atlas):
+            self.atlas = atlas()
+            made.append(id(self))
+
+        def __getattr__(self, name):
+            return getattr(self.atlas, name)
+
+        def __getitem__(self, number):
+            return self.atlas[number]
+
+        def __del__(self):
+            destroyed.append(id(self))
+
+    monkeypatch.setattr(xatlas, "Atlas", Watched)
+    unwrap(blob, 256)
+    gc.collect()
+    assert made and not destroyed
 
 
 def test_packing_again_repeats_no_charts(blob, monkeypatch):
