@@ -240,13 +240,20 @@ def searches_material(config: Config) -> bool:
     return material.searches > 0 and material.model == "split" and not config.textures.learnt
 
 
+def searches_before_fine(config: Config) -> bool:
+    """Whether the first search comes before the fine stage, not within it.
+
+    On an artist's mesh nothing is known yet of a light that is to be learnt.
+    """
+    return searches_material(config) and (config.light.mode == "known" or config.geometry.mesh is None)
+
+
 def _initial_roughness(config: Config) -> float:
     material = config.material
     if material.initial_roughness is not None:
         return material.initial_roughness
-    # On an artist's mesh the fine stage begins without a search where the light is learnt.
-    led_out = searches_material(config) and config.geometry.mesh is None
-    start = _GLOSSIEST_START if config.light.mode == "learnt" and led_out else _INITIAL_ROUGHNESS
+    led_out = config.light.mode == "learnt" and searches_before_fine(config)
+    start = _GLOSSIEST_START if led_out else _INITIAL_ROUGHNESS
     # Inside the range, however narrow the config makes it.
     return max(start, 0.98 * material.roughness_min + 0.02)
 

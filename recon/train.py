@@ -32,6 +32,7 @@ from recon.assemble import (
     make_objective,
     make_setup,
     make_texture_maps,
+    searches_before_fine,
     searches_material,
 )
 from recon.backend import BACKENDS, DEVICES, choose_backend, choose_device
@@ -130,9 +131,7 @@ class Training:
             scene = self._known_mesh_scene(setup)
         else:
             scene = self._unwrap_and_bake(self._learn_coarse(setup, found), setup)
-        # On an artist's mesh nothing is known yet of a light that is to be learnt.
-        lit = not setup.light.is_trainable or self.config.geometry.mesh is None
-        if lit and searches_material(self.config):
+        if searches_before_fine(self.config):
             if found is None or found.stage != "fine":
                 with self.record.stage("search"):
                     self._search_material(scene, setup)
