@@ -102,7 +102,7 @@ class Execution:
         processes = Processes()
         # One for each run at a time. A run takes one and hands it back, so that GPUs stay evenly loaded.
         environments: SimpleQueue[dict[str, str]] = SimpleQueue()
-        for environment in _environments(self.jobs, self.gpus):
+        for environment in environments(self.jobs, self.gpus):
             environments.put(environment)
         revision = commit()
         failed: dict[str, str] = {}
@@ -257,11 +257,17 @@ def gpus_to_share(device: str) -> list[str]:
     return [name.strip() for name in listed.split(",")][:count]  # CUDA stops at the first that is not there
 
 
-def _environments(jobs: int, gpus: Sequence[str]) -> list[dict[str, str]]:
-    """What commands find in the environment, for each of `jobs` runs at a time; `gpus` go round."""
-    threads = str(max(1, available_cores() // jobs))
+def environments(jobs: int, gpus: Sequence[str]) -> list[dict[str, str]]:
+    """What commands find in the environment, for each of `jobs` runs at a time; `gpus` go round.
+
+    Cores are shared out evenly, but no run gets more threads than `OMP_NUM_THREADS` here says.
+    """
+    threads = max(1, available_cores() // jobs)
+    allowed = os.environ.get("OMP_NUM_THREADS", "")
+    if allowed.isdecimal() and int(allowed) > 0:  # who starts several sweeps side by side sets it
+        threads = min(threads, int(allowed))
     path = os.pathsep.join(part for part in (str(_ROOT), os.environ.get("PYTHONPATH")) if part)
-    shared = {**os.environ, **dict.fromkeys(_THREAD_VARIABLES, threads), "PYTHONPATH": path}
+    shared = {**os.environ, **dict.fromkeys(_THREAD_VARIABLES, str(threads)), "PYTHONPATH": path}
     if not gpus:
         return [shared] * jobs
     return [{**shared, "CUDA_VISIBLE_DEVICES": gpus[slot % len(gpus)]} for slot in range(jobs)]

@@ -52,7 +52,7 @@ def test_a_gpu_gives_the_same():
     values, upstream = (noise(tuple(mesh.vertices.shape), seed) for seed in (0, 1))
     results = []
     for device in ("cpu", "cuda"):
-        own = values.to(device).requires_grad_()
+        own = values.detach().to(device).requires_grad_()
         moved = diffusion(mesh.to(torch.device(device)), 32)(own)
         moved.backward(upstream.to(device))
         results.append((moved.detach().cpu(), own.grad.cpu()))

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from recon.sweep.__main__ import main
-from recon.sweep.execution import Execution
+from recon.sweep.execution import Execution, available_cores, environments
 
 SWEEP = """
 name: shared
@@ -78,3 +78,15 @@ def test_without_a_choice_the_environment_stays(gpus_shown, monkeypatch, count, 
     if listed is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", listed)
     assert gpus_shown(count, "--jobs", "2", "--device", device) == [listed or "unset"] * SEEDS
+
+
+@pytest.mark.parametrize("allowed", ["1", "100000", "", "many", "0"])
+def test_no_run_has_more_threads_than_its_share_of_the_cores_and_than_the_environment_allows(
+    monkeypatch, allowed
+):
+    monkeypatch.setenv("OMP_NUM_THREADS", allowed)
+    share = max(1, available_cores() // 2)
+    expected = "1" if allowed == "1" else str(share)
+    assert [run["OMP_NUM_THREADS"] for run in environments(2, ())] == [expected] * 2
+    assert [run["MKL_NUM_THREADS"] for run in environments(2, ())] == [expected] * 2
+    assert environments(1, ())[0]["OMP_NUM_THREADS"] == ("1" if allowed == "1" else str(available_cores()))

@@ -55,6 +55,7 @@ def table(folder: Path) -> list[dict[str, str]]:
 
 
 def test_sweep_from_runs_to_tables(tmp_path, dataset, sweep_file, capsys, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     out = tmp_path / "out"
     command = [
         str(sweep_file),
