@@ -1,15 +1,18 @@
-"""The environment BRDF: directional albedos of both lobes, and where the specular one leans, as a table.
+"""The environment BRDF: directional albedos of both lobes, and the prefiltered light of the specular one.
 
-Specular: `F0 * FG[..., 0] + FG[..., 1]`, the second factor of the split sum (Karis 2013, "Real Shading in
-Unreal Engine 4") for GGX with height-correlated Smith shadowing. Diffuse: `FG[..., 2]`, for Burley's lobe
-(2012, "Physically Based Shading at Disney", section 5.3), which path tracers' principled shaders have: about
-1 seen from above, darker at grazing angles of smooth surfaces, brighter on rough ones.
+The second factor of the split sum (Karis 2013, "Real Shading in Unreal Engine 4"), for GGX with
+height-correlated Smith shadowing. Entries, by their last index:
 
-Lean: `FG[..., 3]` is the share of the mirror direction in the specular lobe's mean direction, the rest being
-the normal's. Prefiltered light is looked up there, since a rough lobe leans to the normal (Lagarde and de
-Rousiers 2014, "Moving Frostbite to Physically Based Rendering", on the dominant direction; here the mean is
-integrated). Looked up in the mirror direction, a rough metal under a workshop's lamps came out 1.8 times as
-bright at grazing angles as path traced, and training explained it as dark paint.
+0, 1. Metals, whose Fresnel is Schlick's: they reflect `F0 * FG[..., 0] + FG[..., 1]`.
+2. What dielectrics reflect, by `recon.render.brdf.dielectric_fresnel`.
+3. What of the light Burley's diffuse lobe sends on (2012, "Physically Based Shading at Disney", section 5.3),
+   which path tracers' principled shaders have: about 1 seen from above, darker at grazing angles of smooth
+   surfaces, brighter on rough ones.
+4. Lean: the share of the mirror direction in the direction where prefiltered light is looked up, the rest
+   being the normal's, for a rough lobe leans to the normal. Looked up in the mirror direction, a rough metal
+   under a workshop's lamps came out 1.8 times as bright at grazing angles as path traced, and training
+   explained it as dark paint.
+5. Width: what alpha^2 is multiplied with for that lookup. See `recon.light.isotropic_lobe` for both.
 
 Integrated numerically at start, so that no table is shipped.
 """
@@ -21,12 +24,18 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
-from recon.render.brdf import sample_visible_normals, smith_masking, smith_shadowing
+from recon.light.isotropic_lobe import ReflectedLobes, best_prefiltered_lobes
+from recon.render.brdf import dielectric_fresnel, sample_visible_normals, smith_masking, smith_shadowing
 
 _GRAZING = 1e-4
 # Seen from above, mirror direction, normal and mean are one; their limit is taken from the side.
 _LEAST_SIDEWAYS = 0.98
+# The nearest prefiltered lobe varies slowly: it is found on so many entries along a side. Below the least
+# roughness its proportions stay, and floats would get too coarse.
+_LOBE_ENTRIES = 33
+_LEAST_ROUGHNESS = 0.05
 
 
 def _low_discrepancy(count: int) -> Tensor:
@@ -43,34 +52,37 @@ def _integrate(resolution: int, samples: int) -> Tensor:
     uniform = _low_discrepancy(samples).float()
     rows = []
     for roughness in grid:
-        alpha = roughness * roughness
-        weight, v_dot_h, _, _ = _lobe(n_dot_v, alpha, uniform)
+        lobes, v_dot_h = _reflected(n_dot_v, roughness * roughness, uniform)
         fresnel = (1.0 - v_dot_h) ** 5
-        scale, bias = (weight * (1.0 - fresnel)).mean(1), (weight * fresnel).mean(1)
-        diffuse, lean = _diffuse_albedo(n_dot_v, roughness, uniform), _mirror_share(n_dot_v, alpha, uniform)
-        rows.append(torch.stack([scale, bias, diffuse, lean], dim=-1))
-    return torch.stack(rows, dim=1)
+        shares = (1.0 - fresnel, fresnel, dielectric_fresnel(v_dot_h))
+        reflected = [(lobes.weights * share).mean(1) for share in shares]
+        rows.append(torch.stack([*reflected, _diffuse_albedo(n_dot_v, roughness, uniform)], dim=-1))
+    entries = _lean_and_width(uniform).permute(2, 0, 1)[None]
+    finer = interpolate(entries, (resolution, resolution), mode="bilinear", align_corners=True)
+    return torch.cat([torch.stack(rows, dim=1), finer[0].permute(1, 2, 0)], dim=-1)
 
 
-def _lobe(n_dot_v: Tensor, alpha: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Directions (R, S) that GGX reflects (sin, 0, n.v) to: weight, v.h, x and n.l. n_dot_v: (R, 1)."""
+def _lean_and_width(uniform: Tensor) -> Tensor:
+    """(_LOBE_ENTRIES, _LOBE_ENTRIES, 2) by n.v and roughness."""
+    grid = torch.linspace(0.0, 1.0, _LOBE_ENTRIES)
+    n_dot_v = grid.clamp(_GRAZING, _LEAST_SIDEWAYS)[:, None]
+    columns = []
+    for alpha in grid.clamp_min(_LEAST_ROUGHNESS).square().tolist():
+        columns.append(best_prefiltered_lobes(_reflected(n_dot_v, torch.tensor(alpha), uniform)[0], alpha))
+    return torch.stack(columns, dim=1)
+
+
+def _reflected(n_dot_v: Tensor, alpha: Tensor, uniform: Tensor) -> tuple[ReflectedLobes, Tensor]:
+    """What GGX reflects cameras' rays to, and v.h (R, S) of the samples. n_dot_v: (R, 1)."""
     half = sample_visible_normals(n_dot_v, alpha, uniform)
     sine = torch.sqrt(1.0 - n_dot_v * n_dot_v)
     v_dot_h = (sine * half[..., 0] + n_dot_v * half[..., 2]).clamp(0.0, 1.0)
-    n_dot_l = 2.0 * v_dot_h * half[..., 2] - n_dot_v
+    view = torch.stack([sine, torch.zeros_like(sine), n_dot_v], dim=-1)
+    directions = 2.0 * v_dot_h[..., None] * half - view
+    n_dot_l = directions[..., 2]
     # Sampling by visible normals leaves the weight F G2 / G1.
     weight = smith_shadowing(n_dot_l.clamp_min(_GRAZING), n_dot_v, alpha) / smith_masking(n_dot_v, alpha)
-    return torch.where(n_dot_l > 0, weight, 0.0), v_dot_h, 2.0 * v_dot_h * half[..., 0] - sine, n_dot_l
-
-
-def _mirror_share(n_dot_v: Tensor, alpha: Tensor, uniform: Tensor) -> Tensor:
-    """(R,) t with the lobe's mean direction along (1 - t) normal + t mirror. n_dot_v: (R, 1)."""
-    n_dot_v = n_dot_v.clamp_max(_LEAST_SIDEWAYS)
-    weight, _, x, n_dot_l = _lobe(n_dot_v, alpha, uniform)
-    sideways, upward = -(weight * x).mean(1), (weight * n_dot_l).mean(1)
-    cosine = n_dot_v[:, 0]
-    sine = torch.sqrt(1.0 - cosine * cosine)
-    return (sideways / (sine * upward + (1.0 - cosine) * sideways)).clamp(0.0, 1.0)
+    return ReflectedLobes(n_dot_v, directions, torch.where(n_dot_l > 0, weight, 0.0)), v_dot_h
 
 
 def _diffuse_albedo(n_dot_v: Tensor, roughness: Tensor, uniform: Tensor) -> Tensor:
@@ -87,9 +99,7 @@ def _diffuse_albedo(n_dot_v: Tensor, roughness: Tensor, uniform: Tensor) -> Tens
 
 
 def fg_table(resolution: int = 64, samples: int = 512, device: torch.device | str = "cpu") -> Tensor:
-    """(R, R, 4): scale and bias of F0, the diffuse lobe's albedo, and the specular one's lean.
-
-    By n.v (rows) and roughness (columns).
+    """(R, R, 6) by n.v (rows) and roughness (columns): the entries that the module's docstring lists.
 
     Both coordinates run from 0 (first) to 1 (last entry). Computed on the CPU with a fixed point set, so it
     is the same everywhere; kept for the life of the process.
@@ -98,7 +108,7 @@ def fg_table(resolution: int = 64, samples: int = 512, device: torch.device | st
 
 
 def lookup_fg(table: Tensor, n_dot_v: Tensor, roughness: Tensor) -> Tensor:
-    """(P, 4) bilinear lookup in `fg_table`'s result.
+    """(P, 6) bilinear lookup in `fg_table`'s result.
 
     n_dot_v, roughness: (P, 1), clamped to [0, 1] (the gradient is zero outside). Differentiable in both
     coordinates.

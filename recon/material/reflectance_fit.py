@@ -19,7 +19,7 @@ from recon.light.cubemap import lookup
 from recon.light.environment import PrefilteredLight
 from recon.light.fg_table import lookup_fg
 from recon.render.brdf import DIELECTRIC_F0
-from recon.render.shade import LEAST_LIGHT
+from recon.render.shade import LEAST_LIGHT, blur_of_lobe
 
 ROUGHNESSES = (0.05, 0.08, 0.11, 0.15, 0.2, 0.27, 0.36, 0.48, 0.62, 0.8, 0.95)
 """Candidates; finer where lobes are narrow, since a change there is seen best."""
@@ -118,17 +118,12 @@ class _Best:
     @staticmethod
     def of(sums: Tensor, roughness: float) -> _Best:
         """The best reflectances at one roughness, of the normal equations' `sums` (M, 18)."""
-        dd, ds, ss, dy, sy, yy = sums.split(3, dim=1)
-        dielectric = torch.full_like(dd, DIELECTRIC_F0)
-        paint = ((dy - dielectric * ds) / dd.clamp_min(1e-12)).clamp(0.0, 1.0)
-        metal = (sy / ss.clamp_min(1e-12)).clamp(DIELECTRIC_F0, 1.0)
-
-        def error(diffuse: Tensor, specular: Tensor) -> Tensor:
-            explained = diffuse * (diffuse * dd - 2.0 * dy) + specular * (specular * ss - 2.0 * sy)
-            return (yy + explained + 2.0 * diffuse * specular * ds).sum(dim=1)
-
+        dd, dp, pp, ss, sm, mm = sums.split(3, dim=1)
+        paint = (dp / dd.clamp_min(1e-12)).clamp(0.0, 1.0)
+        metal = (sm / ss.clamp_min(1e-12)).clamp(DIELECTRIC_F0, 1.0)
+        paint_error = (pp + paint * (paint * dd - 2.0 * dp)).sum(dim=1)
+        metal_error = (mm + metal * (metal * ss - 2.0 * sm)).sum(dim=1)
         candidate = sums.new_full((len(sums),), roughness)
-        paint_error, metal_error = error(paint, dielectric), error(torch.zeros_like(metal), metal)
         return _Best(paint_error, paint, candidate, metal_error, metal, candidate)
 
     def or_better(self, other: _Best) -> _Best:
@@ -155,23 +150,24 @@ class _Best:
 
 
 def _products(seen: Observations, light: PrefilteredLight, fg: Tensor, number: int) -> Tensor:
-    """(N, 18) products of the normal equations: dd, ds, ss, dy, sy, yy per color channel.
+    """(N, 18) products of both normal equations, dd, dp, pp, ss, sm, mm, per color channel.
 
     number: of the candidate in `ROUGHNESSES`.
 
-    d and s are what a unit of diffuse and of specular reflectance would send, y the color without the
-    specular part that no reflectance scales.
+    d and s are what a unit of diffuse reflectance would send and a unit of a metal's. p and m are the color
+    without what paint and metal reflect whatever these are.
     """
     candidate = torch.full_like(seen.n_dot_v, ROUGHNESSES[number])
-    scale, bias, diffuse_albedo, lean = lookup_fg(fg, seen.n_dot_v, candidate).split(1, dim=-1)
-    lobe = (candidate**4 + seen.variance).clamp(max=1.0) ** 0.25
-    mean = torch.lerp(seen.normal, seen.reflected, lean)
-    mirrored = lookup(light.specular, mean, light.level(lobe))
+    response = lookup_fg(fg, seen.n_dot_v, candidate)
+    scale, bias, dielectric, diffuse_albedo, lean, width = response.split(1, dim=-1)
+    blur = blur_of_lobe(candidate, width, seen.variance)
+    mirrored = lookup(light.specular, torch.lerp(seen.normal, seen.reflected, lean), light.level(blur))
     if seen.blocked.shape[1] > 0:
         mirrored = torch.maximum(mirrored - seen.blocked[:, number], LEAST_LIGHT * mirrored)
-    d, s, y = seen.irradiance * diffuse_albedo, mirrored * scale, seen.color - mirrored * bias
+    d, p = seen.irradiance * diffuse_albedo, seen.color - mirrored * dielectric
+    s, m = mirrored * scale, seen.color - mirrored * bias
     weight = seen.weight / (seen.color.mean(dim=1, keepdim=True) ** 2 + _DARK)
-    return torch.cat([weight * product for product in (d * d, d * s, s * s, d * y, s * y, y * y)], dim=1)
+    return torch.cat([weight * product for product in (d * d, d * p, p * p, s * s, s * m, m * m)], dim=1)
 
 
 def _cells(positions: Tensor, cell: float) -> tuple[Tensor, Tensor, Tensor]:

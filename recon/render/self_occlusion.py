@@ -23,12 +23,11 @@ from recon.light.cubemap import lookup
 from recon.light.environment import PrefilteredLight
 from recon.light.fg_table import lookup_fg
 from recon.material.channels import Channels
-from recon.render.brdf import specular_f0
 from recon.render.fused_shading import shading_normals
 from recon.render.interface import Raster
 from recon.render.light_orientations import spread_orientations
 from recon.render.render_views import SurfaceSample
-from recon.render.shade import OccludedLight
+from recon.render.shade import OccludedLight, specular_albedo
 from recon.render.triangle_bvh import TriangleBvh
 from recon.render.warp_kernels.occlusion import blocked_at_pixels, blocked_at_vertices
 from recon.warp_runtime import launch
@@ -220,9 +219,9 @@ def vertex_uvs(mesh: Mesh) -> Tensor:
 def _reflectance(material: Channels, fg: Tensor) -> Tensor:
     """(V, 3) share of the irradiance that is sent on, as though evenly to all sides."""
     cosine = torch.full_like(material.roughness, _MIDDLE_COSINE)
-    scale, bias, diffuse, _ = lookup_fg(fg, cosine, material.roughness).split(1, dim=-1)
-    specular = specular_f0(material.albedo, material.metallic) * scale + bias
-    return material.albedo * (1.0 - material.metallic) * diffuse + specular
+    response = lookup_fg(fg, cosine, material.roughness)
+    diffuse = material.albedo * (1.0 - material.metallic) * response[:, 3:4]
+    return diffuse + specular_albedo(material.albedo, material.metallic, response)
 
 
 def _draw_seed(device: torch.device | str = "cpu") -> Tensor:

@@ -11,7 +11,6 @@ from torch.nn.functional import normalize
 from recon.light.cubemap import lookup
 from recon.light.environment import PrefilteredLight
 from recon.light.fg_table import lookup_fg
-from recon.render.brdf import specular_f0
 
 # Least cosine between the shading normal and the direction to the camera.
 GRAZING = 1e-2
@@ -57,6 +56,20 @@ def face_camera(normal: Tensor, to_camera: Tensor) -> tuple[Tensor, Tensor]:
     return bent, (bent * to_camera).sum(-1, keepdim=True).clamp(0.5 * GRAZING, 1.0)
 
 
+def specular_albedo(albedo: Tensor, metallic: Tensor, response: Tensor) -> Tensor:
+    """(P, 3) share of the light in its lobe that a surface reflects. response: of `recon.light.fg_table`."""
+    scale, bias, dielectric = response[:, :3].split(1, dim=-1)
+    return torch.lerp(dielectric.expand_as(albedo), albedo * scale + bias, metallic)
+
+
+def blur_of_lobe(roughness: Tensor, width: Tensor, variance: Tensor | float) -> Tensor:
+    """(P, 1) roughness of the prefiltered light that a lobe meets.
+
+    width: what `recon.light.fg_table` multiplies alpha^2 with. variance: of the normals within the pixel.
+    """
+    return ((roughness**4 + variance) * width).clamp(max=1.0) ** 0.25
+
+
 def shade(
     albedo: Tensor,
     normal: Tensor,
@@ -79,21 +92,22 @@ def shade(
     see there; without it nothing blocks the light.
 
     UsdPreviewSurface's metallic workflow with F0 = 0.04 for dielectrics. Specular is the split sum (Karis
-    2013): prefiltered radiance in the lobe's mean direction times the environment BRDF, both of
-    `recon.light.fg_table`. Diffuse is Burley's lobe.
+    2013): prefiltered radiance of the lobe that stands best for the true one, times the environment BRDF,
+    both of `recon.light.fg_table`. Diffuse is Burley's lobe.
     The normals of a pixel widen its lobe: alpha^2 grows by their variance (Kaplanyan et al. 2016, "Filtering
     Distributions of Normals for Shading Antialiasing"; Tokuyoshi and Kaplanyan 2019), so that what is learnt
     is the surface's roughness, and not the pixels'. Differentiable in everything but `fg` and the constants.
     """
     normal, n_dot_v = face_camera(normal, to_camera)
     reflected = 2.0 * n_dot_v * normal - to_camera
-    scale, bias, diffuse_albedo, lean = lookup_fg(fg, n_dot_v, roughness).split(1, dim=-1)
-    seen = roughness if variance is None else (roughness**4 + variance).clamp(max=1.0) ** 0.25
+    response = lookup_fg(fg, n_dot_v, roughness)
+    diffuse_albedo, lean, width = response[:, 3:].split(1, dim=-1)
+    seen = blur_of_lobe(roughness, width, 0.0 if variance is None else variance)
     mirrored = lookup(light.specular, torch.lerp(normal, reflected, lean), light.level(seen))
     irradiance = lookup((light.diffuse,), normal)
     if occluded is not None:
         mirrored = torch.maximum(mirrored - occluded.reflected, LEAST_LIGHT * mirrored)
         irradiance = torch.maximum(irradiance - occluded.irradiance, LEAST_LIGHT * irradiance)
-    specular = mirrored * (specular_f0(albedo, metallic) * scale + bias)
+    specular = mirrored * specular_albedo(albedo, metallic, response)
     diffuse = irradiance * albedo * (1.0 - metallic) * diffuse_albedo
     return (diffuse + specular) * occlusion

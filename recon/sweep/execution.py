@@ -102,7 +102,7 @@ class Execution:
         processes = Processes()
         # One for each run at a time. A run takes one and hands it back, so that GPUs stay evenly loaded.
         environments: SimpleQueue[dict[str, str]] = SimpleQueue()
-        for environment in environments(self.jobs, self.gpus):
+        for environment in run_environments(self.jobs, self.gpus):
             environments.put(environment)
         revision = commit()
         failed: dict[str, str] = {}
@@ -257,7 +257,7 @@ def gpus_to_share(device: str) -> list[str]:
     return [name.strip() for name in listed.split(",")][:count]  # CUDA stops at the first that is not there
 
 
-def environments(jobs: int, gpus: Sequence[str]) -> list[dict[str, str]]:
+def run_environments(jobs: int, gpus: Sequence[str]) -> list[dict[str, str]]:
     """What commands find in the environment, for each of `jobs` runs at a time; `gpus` go round.
 
     Cores are shared out evenly, but no run gets more threads than `OMP_NUM_THREADS` here says.

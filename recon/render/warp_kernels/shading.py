@@ -9,6 +9,9 @@ that some input learns from, each time with all lookups, and would bring the ato
 texels, which a CPU must do in order, into the launch that runs in parallel.
 """
 
+# `_Entry` is a type that Warp makes at run time, which mypy does not follow.
+# mypy: disable-error-code="valid-type, index"
+
 from __future__ import annotations
 
 from typing import Any
@@ -23,13 +26,14 @@ from recon.light.cubemap import (
     bilinear_to_texels,
     place,
 )
-from recon.render.brdf import DIELECTRIC_F0
 from recon.render.shade import GRAZING, LEAST_LIGHT
 
 wp.set_module_options({"enable_backward": False})
 
 FROM_A = 1
 FROM_B = 2
+
+_Entry = wp.types.vector(length=6, dtype=wp.float32)  # of the environment BRDF's table
 
 _TINY = 1e-12  # least length that is divided by, as in torch's normalize
 
@@ -67,7 +71,8 @@ class _Incoming:
     below: Bilinear
     above: Bilinear
     fraction: float  # of the level above
-    fraction_slope: float  # with the material's roughness
+    fraction_slope: float  # with the material's roughness, for the same width
+    fraction_along_width: float
     mirrored: wp.vec3  # less what is occluded
     mirrored_share: wp.vec3  # slope of `mirrored` with the lookup's value
     around: Place
@@ -78,11 +83,11 @@ class _Incoming:
 
 @wp.struct
 class _Response:
-    """Scale and bias of F0, diffuse albedo and the lobe's lean, with their slopes."""
+    """An entry of `recon.light.fg_table`, with its slopes."""
 
-    value: wp.vec4
-    along_cosine: wp.vec4
-    along_roughness: wp.vec4
+    value: _Entry
+    along_cosine: _Entry
+    along_roughness: _Entry
 
 
 @wp.struct
@@ -177,7 +182,7 @@ def _geometry(
 
 
 @wp.func
-def _response(fg: wp.array2d[wp.vec4], cosine: float, roughness: float) -> _Response:
+def _response(fg: wp.array2d[_Entry], cosine: float, roughness: float) -> _Response:
     """Bilinear lookup in the table, clamped, where slopes are zero."""
     last = fg.shape[0] - 1
     size = float(last)
@@ -198,7 +203,7 @@ def _response(fg: wp.array2d[wp.vec4], cosine: float, roughness: float) -> _Resp
     result.along_cosine = (lower - upper) * size
     result.along_roughness = ((b - a) * (1.0 - fy) + (d - c) * fy) * size
     if roughness < 0.0 or roughness > 1.0:
-        result.along_roughness = wp.vec4(0.0, 0.0, 0.0, 0.0)
+        result.along_roughness = _Entry(0.0)
     return result
 
 
@@ -223,6 +228,7 @@ def _incoming(
     geometry: _Geometry,
     roughness: float,
     lean: float,
+    width: float,
     texels: wp.array[wp.vec3],
     table: wp.array2d[wp.int32],
     knots: wp.array[float],
@@ -233,13 +239,14 @@ def _incoming(
     result = _Incoming()
 
     # Roughness as the pixel shows it, then the level that was filtered for it.
-    seen = roughness
-    slope = wp.float32(1.0)
+    alpha2 = roughness * roughness * roughness * roughness
     if variance.shape[0] > 0:
-        fourth = roughness * roughness * roughness * roughness + variance[i, 0]
-        seen = wp.sqrt(wp.sqrt(wp.min(fourth, 1.0)))
-        ratio = roughness / wp.max(seen, _TINY)
-        slope = wp.where(fourth <= 1.0, ratio * ratio * ratio, 0.0)
+        alpha2 += variance[i, 0]
+    fourth = alpha2 * width
+    seen = wp.sqrt(wp.sqrt(wp.min(fourth, 1.0)))
+    to_fourth = wp.where(fourth <= 1.0, 0.25 / wp.max(seen * seen * seen, _TINY), 0.0)
+    slope = 4.0 * roughness * roughness * roughness * width * to_fourth
+    along_width = alpha2 * to_fourth
     count = knots.shape[0]
     level = wp.int32(0)
     if count > 1:
@@ -250,8 +257,9 @@ def _incoming(
         step = 1.0 / (knots[level + 1] - knots[level])
         result.fraction = (inside - knots[level]) * step
         result.fraction_slope = wp.where(seen == inside, slope * step, 0.0)
+        result.fraction_along_width = wp.where(seen == inside, along_width * step, 0.0)
 
-    # The lobe's mean direction, between the normal and the mirror direction.
+    # Where the lobe is looked up, between the normal and the mirror direction.
     reflected = geometry.bent * (1.0 + lean * (2.0 * geometry.cosine - 1.0)) - geometry.to_camera * lean
     higher = wp.min(level + 1, count - 1)
     result.lower = place(reflected, table[level, 0], table[level, 1])
@@ -274,17 +282,21 @@ def _incoming(
 
 
 @wp.func
-def _specular_f0(albedo: wp.vec3, metallic: float) -> wp.vec3:
-    dielectric = wp.vec3(DIELECTRIC_F0, DIELECTRIC_F0, DIELECTRIC_F0)
-    return dielectric + (albedo - dielectric) * metallic
+def _even(value: float) -> wp.vec3:
+    return wp.vec3(value, value, value)
+
+
+@wp.func
+def _metals(albedo: wp.vec3, response: _Response) -> wp.vec3:
+    """What a metal of that base color reflects."""
+    return albedo * response.value[0] + _even(response.value[1])
 
 
 @wp.func
 def _reflectances(albedo: wp.vec3, metallic: float, response: _Response) -> tuple[wp.vec3, wp.vec3]:
     """What `mirrored` and `irradiance` are multiplied with."""
-    bias = wp.vec3(response.value[1], response.value[1], response.value[1])
-    specular = _specular_f0(albedo, metallic) * response.value[0] + bias
-    return specular, albedo * ((1.0 - metallic) * response.value[2])
+    specular = _even((1.0 - metallic) * response.value[2]) + _metals(albedo, response) * metallic
+    return specular, albedo * ((1.0 - metallic) * response.value[3])
 
 
 @wp.func
@@ -315,26 +327,29 @@ def _to_material_and_geometry(
     through = gradient * occlusion
     to_specular = wp.cw_mul(through, incoming.mirrored)
     to_diffuse = wp.cw_mul(through, incoming.irradiance)
-    to_f0 = to_specular * response.value[0]
     colored = wp.dot(to_diffuse, albedo)
-    dielectric = wp.vec3(DIELECTRIC_F0, DIELECTRIC_F0, DIELECTRIC_F0)
-    result.albedo = to_f0 * metallic + to_diffuse * ((1.0 - metallic) * response.value[2])
-    result.metallic = wp.dot(to_f0, albedo - dielectric) - colored * response.value[2]
+    white = to_specular[0] + to_specular[1] + to_specular[2]
+    as_metal = wp.dot(to_specular, _metals(albedo, response))
+    result.albedo = to_specular * (metallic * response.value[0])
+    result.albedo += to_diffuse * ((1.0 - metallic) * response.value[3])
+    result.metallic = as_metal - white * response.value[2] - colored * response.value[3]
 
     to_mirrored, to_irradiance = _to_lookups(through, specular, diffuse, incoming)
     to_reflected = (
         bilinear_to_direction(incoming.lower, incoming.below, to_mirrored) * (1.0 - incoming.fraction)
         + bilinear_to_direction(incoming.upper, incoming.above, to_mirrored) * incoming.fraction
     )
-    lean = response.value[3]
+    lean = response.value[4]
     along_normal = 2.0 * geometry.cosine - 1.0
-    to_response = wp.vec4(
-        wp.dot(to_specular, _specular_f0(albedo, metallic)),
-        to_specular[0] + to_specular[1] + to_specular[2],
+    to_fraction = wp.dot(to_mirrored, incoming.above.value - incoming.below.value)
+    to_response = _Entry(
+        wp.dot(to_specular, albedo) * metallic,
+        white * metallic,
+        white * (1.0 - metallic),
         colored * (1.0 - metallic),
         wp.dot(to_reflected, geometry.bent * along_normal - geometry.to_camera),
+        to_fraction * incoming.fraction_along_width,
     )
-    to_fraction = wp.dot(to_mirrored, incoming.above.value - incoming.below.value)
     result.roughness = wp.dot(to_response, response.along_roughness) + to_fraction * incoming.fraction_slope
 
     to_cosine = wp.dot(to_response, response.along_cosine) + 2.0 * lean * wp.dot(to_reflected, geometry.bent)
@@ -423,7 +438,7 @@ def shade(
     views: wp.array[wp.int64],
     origins: wp.array[wp.vec3],
     rotations: wp.array[wp.mat33],
-    fg: wp.array2d[wp.vec4],
+    fg: wp.array2d[_Entry],
     table: wp.array2d[wp.int32],
     knots: wp.array[float],
     variance: wp.array2d[float],
@@ -440,7 +455,8 @@ def shade(
         i,
         geometry,
         roughnesses[i, 0],
-        response.value[3],
+        response.value[4],
+        response.value[5],
         texels,
         table,
         knots,
@@ -471,7 +487,7 @@ def shade_adjoint(
     views: wp.array[wp.int64],
     origins: wp.array[wp.vec3],
     rotations: wp.array[wp.mat33],
-    fg: wp.array2d[wp.vec4],
+    fg: wp.array2d[_Entry],
     table: wp.array2d[wp.int32],
     knots: wp.array[float],
     variance: wp.array2d[float],
@@ -505,7 +521,8 @@ def shade_adjoint(
         i,
         geometry,
         roughnesses[i, 0],
-        response.value[3],
+        response.value[4],
+        response.value[5],
         texels,
         table,
         knots,

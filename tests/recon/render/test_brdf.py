@@ -31,13 +31,11 @@ def test_distribution_keeps_precision_for_narrow_lobes():
     assert brdf.ggx_distribution(n_dot_h, alpha).item() == pytest.approx(1 / (math.pi * 1e-6), rel=1e-4)
 
 
-def test_fresnel_and_f0():
-    f0 = brdf.specular_f0(torch.tensor([[0.8, 0.5, 0.2]]), torch.tensor([[0.0]]))
-    torch.testing.assert_close(f0, torch.full((1, 3), 0.04))
-    f0 = brdf.specular_f0(torch.tensor([[0.8, 0.5, 0.2]]), torch.tensor([[1.0]]))
-    torch.testing.assert_close(f0, torch.tensor([[0.8, 0.5, 0.2]]))
-    assert brdf.schlick_fresnel(torch.tensor(0.04), torch.tensor(0.0)) == 1
-    assert brdf.schlick_fresnel(torch.tensor(0.04), torch.tensor(1.0)) == pytest.approx(0.04)
+def test_fresnel():
+    assert brdf.schlick_fresnel(torch.tensor(0.3), torch.tensor(0.0)) == 1
+    assert brdf.schlick_fresnel(torch.tensor(0.3), torch.tensor(1.0)) == pytest.approx(0.3)
+    found = brdf.dielectric_fresnel(torch.tensor([1.0, math.cos(math.radians(60)), 0.0])).tolist()
+    assert found == pytest.approx([brdf.DIELECTRIC_F0, 0.0892, 1.0], abs=1e-4)
 
 
 def test_brdf_is_reciprocal_and_zero_below_the_horizon():

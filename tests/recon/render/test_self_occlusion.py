@@ -23,9 +23,9 @@ from recon.render.warp_backend import WarpRasterizer
 from tests.recon.render.scenes import front_camera, random_like, sphere
 
 WHITE = PrefilteredLight(torch.ones(6, 3, 3, 3), (torch.ones(6, 3, 3, 3),), (0.0,))
-# Scale, bias and diffuse albedo of surfaces that send nothing on, and of Lambertian ones.
-BLACK = torch.zeros(2, 2, 4)
-LAMBERTIAN = torch.tensor([0.0, 0.0, 1.0, 1.0]).expand(2, 2, 4)
+# Tables as `fg_table`'s, of surfaces that send nothing on, and of Lambertian ones.
+BLACK = torch.zeros(2, 2, 6)
+LAMBERTIAN = torch.tensor([0.0, 0.0, 0.0, 1.0, 1.0, 1.0]).expand(2, 2, 6)
 BALL_RADIUS, BALL_HEIGHT = 0.4, 0.7
 
 

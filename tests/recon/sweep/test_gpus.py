@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from recon.sweep.__main__ import main
-from recon.sweep.execution import Execution, available_cores, environments
+from recon.sweep.execution import Execution, available_cores, run_environments
 
 SWEEP = """
 name: shared
@@ -87,6 +87,8 @@ def test_no_run_has_more_threads_than_its_share_of_the_cores_and_than_the_enviro
     monkeypatch.setenv("OMP_NUM_THREADS", allowed)
     share = max(1, available_cores() // 2)
     expected = "1" if allowed == "1" else str(share)
-    assert [run["OMP_NUM_THREADS"] for run in environments(2, ())] == [expected] * 2
-    assert [run["MKL_NUM_THREADS"] for run in environments(2, ())] == [expected] * 2
-    assert environments(1, ())[0]["OMP_NUM_THREADS"] == ("1" if allowed == "1" else str(available_cores()))
+    assert [run["OMP_NUM_THREADS"] for run in run_environments(2, ())] == [expected] * 2
+    assert [run["MKL_NUM_THREADS"] for run in run_environments(2, ())] == [expected] * 2
+    assert run_environments(1, ())[0]["OMP_NUM_THREADS"] == (
+        "1" if allowed == "1" else str(available_cores())
+    )
