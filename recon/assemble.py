@@ -212,8 +212,14 @@ def make_fine_scene(
     # References that are rendered on the fly know no shadows either.
     if config.light.model == "traced" and config.data.kind == "views":
         tree = rasterizer.bvh if isinstance(rasterizer, WarpRasterizer) else None
+        # A learnt light is blurred as much as wrong normals blur reflections.
+        certain = not movable or config.light.mode == "learnt"
         occlusion = SelfOcclusion(
-            mesh.faces, len(mesh.vertices), bvh=tree, light_rotations=views.light_rotation
+            mesh.faces,
+            len(mesh.vertices),
+            bvh=tree,
+            light_rotations=views.light_rotation,
+            certain_bend=0.0 if certain else config.loss.certain_bend,
         )
     diffusion = config.geometry.diffusion
     scene = FineScene(mesh, material, movable=movable, diffusion=diffusion, occlusion=occlusion)

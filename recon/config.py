@@ -147,6 +147,7 @@ class LossConfig:
     joint: str = _field("rel_mse", choices=COLOR_LOSSES)
     routing: str = _field("strict", choices=("strict", "summed"))
     free_light: float = _field(3.0, minimum=0.0)
+    certain_bend: float = _field(0.1, minimum=0.0)
     geometry: str = _field("A", choices=BRANCHES)
     normal: str = _field("A+B", choices=BRANCHES)
     light: str = _field("A+B", choices=BRANCHES)

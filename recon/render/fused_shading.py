@@ -90,7 +90,7 @@ def fused_shade(
     )
     roughness, metallic = channels.roughness, channels.metallic
     if routes is not None and routes.free_light > 0.0 and occluded is not None:
-        trust = occluded.free**routes.free_light
+        trust = occluded.trust**routes.free_light
         roughness, metallic = scale_gradient(roughness, trust), scale_gradient(metallic, trust)
     colors = _FusedShading.apply(
         constants,

@@ -11,9 +11,9 @@ class LossRoutes:
 
     Albedo always learns from A's loss; roughness, metallic and occlusion from B's.
 
-    free_light: power of the share of a pixel's light that the object does not block (`OccludedLight.free`) by
-    which roughness and metallic learn from that pixel. What the object sends itself is known roughly, and an
-    error there is as large as a highlight. 0: from all pixels alike.
+    free_light: power of a pixel's trust (`OccludedLight.trust`) by which roughness, metallic learn from it.
+    What the object sends itself is known roughly, and an error there is as large as a highlight; so is one
+    where the normal is wrong. 0: from all pixels alike.
     """
 
     geometry: str = "A+B"

@@ -56,6 +56,9 @@ class SelfOcclusion(nn.Module):
     rays: per vertex and refresh. samples: rays per pixel.
     offset: of rays' origins, along the normal, in the mesh's unit: above float32's errors and the sag of
         facets, and below what should cast a shadow.
+    certain_bend: radians between a vertex's normal and its neighbors' at which the normal counts as half
+        certain. What is finer than the mesh comes out with wrong normals, and a reflection beside its place
+        is explained best by no reflection. 0: all are certain, as an artist's are.
 
     `refresh` comes before the first call. The state is in buffers, and random numbers come from torch's
     generators, those of pixels from the device's own. On a CPU results are the same for any number of
@@ -65,6 +68,7 @@ class SelfOcclusion(nn.Module):
     blocked: Tensor
     outgoing: Tensor
     free: Tensor
+    trust: Tensor
     refreshes: Tensor
     rotations: Tensor
 
@@ -78,10 +82,12 @@ class SelfOcclusion(nn.Module):
         rays: int = 64,
         samples: int = 1,
         offset: float = 2e-3,
+        certain_bend: float = 0.0,
     ) -> None:
         super().__init__()
         self._bvh = bvh or TriangleBvh()
         self._rays, self._samples, self._offset = rays, samples, offset
+        self._certain_bend = certain_bend
         self._laplacian = UniformLaplacian(faces, vertex_count)
         self._turns = light_rotations is not None
         if light_rotations is None:
@@ -92,6 +98,7 @@ class SelfOcclusion(nn.Module):
         self.register_buffer("blocked", zeros)
         self.register_buffer("outgoing", zeros.clone())
         self.register_buffer("free", torch.ones(vertex_count, device=faces.device))
+        self.register_buffer("trust", torch.ones(vertex_count, device=faces.device))
         self.register_buffer("refreshes", torch.zeros((), dtype=torch.int64, device=faces.device))
 
     @torch.no_grad()
@@ -111,6 +118,7 @@ class SelfOcclusion(nn.Module):
             latest = self._smoothed(*self._trace(mesh, normals, light))
             if first:
                 self.blocked.copy_(latest)
+        self.trust.copy_(self.free * self._certainty(normals))
         self.refreshes += 1
         if not first:
             self.blocked.lerp_(latest, 1.0 / self.refreshes.clamp(max=_MEMORY))
@@ -140,7 +148,7 @@ class SelfOcclusion(nn.Module):
         normal = shading_normals(sample.normal, sample.channels.normal, sample.tangent, to_camera)
         roughness = sample.channels.roughness.detach()
         irradiance, reflected = torch.empty_like(normal), torch.empty_like(normal)
-        free = torch.empty_like(roughness)
+        trust = torch.empty_like(roughness)
         self._bvh.update(raster.vertices, raster.faces)
         inputs = (
             self._bvh.handle,
@@ -161,13 +169,13 @@ class SelfOcclusion(nn.Module):
             self.rotations,
             self.outgoing,
             self.blocked,
-            self.free,
+            self.trust,
             irradiance,
             reflected,
-            free[:, 0],
+            trust[:, 0],
         )
         launch(blocked_at_pixels, len(normal), inputs, normal.device)
-        return OccludedLight(irradiance, reflected, free)
+        return OccludedLight(irradiance, reflected, trust)
 
     def _trace(self, mesh: Mesh, normals: Tensor, light: PrefilteredLight) -> tuple[Tensor, Tensor]:
         """What is blocked (N, V, 3), and the share of rays (V,) that met no back side; renews `free`."""
@@ -191,6 +199,14 @@ class SelfOcclusion(nn.Module):
         )
         launch(blocked_at_vertices, len(normals), inputs, normals.device)
         return blocked, outside
+
+    def _certainty(self, normals: Tensor) -> Tensor:
+        """(V,) how certain unit `normals` (V, 3) are: a half where edges bend them by `certain_bend`."""
+        if self._certain_bend == 0.0:
+            return torch.ones_like(normals[:, 0])
+        # The mean of |n - n_j|^2 over neighbors j; n.laplacian(n) is the mean of n.n_j - 1.
+        bend2 = -2.0 * (normals * self._laplacian(normals)).sum(1).clamp_max(0.0)
+        return 1.0 / (1.0 + bend2 / self._certain_bend**2)
 
     def _smoothed(self, blocked: Tensor, outside: Tensor) -> Tensor:
         """`blocked` (N, V, 3) averaged over neighbors, weighted by `outside` (V,)."""

@@ -24,13 +24,14 @@ class OccludedLight:
     """What the prefiltered light has too much of at P points, for the object is in its own light; constants.
 
     irradiance: (P, 3), divided by pi. reflected: (P, 3), in the specular lobe. Both are the light that is
-    blocked minus what the blocking surface sends instead, so they may be negative. free: (P, 1), the share of
-    what reaches the point from all sides, times that of its lobe, that nothing blocks.
+    blocked minus what the blocking surface sends instead, so they may be negative. trust: (P, 1), how much
+    what is seen there tells of gloss: the share of what reaches the point from all sides, times that of its
+    lobe, that nothing blocks, times how certain the surface's normal is.
     """
 
     irradiance: Tensor
     reflected: Tensor
-    free: Tensor
+    trust: Tensor
 
 
 def world_normal(normal: Tensor, perturbation: Tensor, tangent: Tensor | None) -> Tensor:

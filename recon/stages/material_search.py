@@ -33,7 +33,7 @@ _COVERED, _LEAST_COSINE = 0.99, 0.25
 # Rays per pixel and candidate that find what the object reflects of itself.
 _RAYS = 4
 # Pixels tell more the less of their light the object blocks: power of the share left, and its least.
-_FREE_LIGHT, _LEAST_WEIGHT = 2.0, 1e-3
+_TRUST, _LEAST_WEIGHT = 2.0, 1e-3
 _CLIPPED = 0.99  # 8-bit pictures: such a pixel only says "at least this bright"
 
 _STEPS = 300
@@ -77,16 +77,16 @@ def _observe(scene: FineScene, setup: TrainingSetup, chosen: Tensor, stride: int
     irradiance = lookup((light.diffuse,), turned)
     weight, blocked = torch.ones_like(n_dot_v), positions.new_zeros(len(positions), 0, 3)
     if scene.occlusion is not None:
-        in_lobes, free = [], torch.zeros_like(n_dot_v)
+        in_lobes, trust = [], torch.zeros_like(n_dot_v)
         for roughness in ROUGHNESSES:
             channels = replace(sample.channels, roughness=torch.full_like(n_dot_v, roughness))
             candidate = replace(sample, channels=channels)
             occluded = scene.occlusion(candidate, raster, positions, to_camera, light, turn, _RAYS)
             in_lobes.append(occluded.reflected)
-            free += occluded.free / len(ROUGHNESSES)
+            trust += occluded.trust / len(ROUGHNESSES)
         blocked = torch.stack(in_lobes, dim=1)
         irradiance = torch.maximum(irradiance - occluded.irradiance, LEAST_LIGHT * irradiance)
-        weight = (free**_FREE_LIGHT).clamp_min(_LEAST_WEIGHT)
+        weight = (trust**_TRUST).clamp_min(_LEAST_WEIGHT)
 
     pictures = setup.views.images[chosen]
     color, alpha = pictures.reshape(-1, 4)[raster.pixels].split((3, 1), dim=1)

@@ -281,6 +281,19 @@ def test_occlusion_is_traced_where_references_have_it(overrides, traced):
     assert (scene.occlusion is not None) == traced
 
 
+@pytest.mark.parametrize(
+    ("light", "movable", "bend"), [("known", True, 0.2), ("known", False, 0.0), ("learnt", True, 0.0)]
+)
+def test_surfaces_are_uncertain_where_they_are_learnt_under_a_known_light(light, movable, bend, monkeypatch):
+    given = []
+    monkeypatch.setattr(
+        "recon.assemble.SelfOcclusion", lambda *_, certain_bend, **__: given.append(certain_bend)
+    )
+    settings = load_config(None, [f"light.mode={light}", "loss.certain_bend=0.2"])
+    make_fine_scene(settings, sphere_mesh(), field(), views(), RASTERIZER, movable=movable)
+    assert given == [bend]
+
+
 def test_material_begins_glossy_and_glossier_under_a_learnt_light():
     def start(*overrides: str) -> float:
         return channel_settings(config(*overrides)).initial_roughness

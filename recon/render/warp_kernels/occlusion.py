@@ -164,14 +164,14 @@ def blocked_at_pixels(
     rotations: wp.array[wp.mat33],
     outgoing: wp.array2d[wp.vec3],
     blocked: wp.array2d[wp.vec3],
-    vertices_free: wp.array[float],
+    vertices_trust: wp.array[float],
     irradiance: wp.array[wp.vec3],
     reflected: wp.array[wp.vec3],
-    free: wp.array[float],
+    trust: wp.array[float],
 ) -> None:
     """irradiance: `blocked` (N, V) of `blocked_at_vertices`, interpolated. reflected: its counterpart in the
-    GGX lobe of `roughness`, by rays; `levels` is where the light they lose is looked up. free: the share of
-    these rays that met nothing, times `vertices_free`, interpolated.
+    GGX lobe of `roughness`, by rays; `levels` is where the light they lose is looked up. trust: the share
+    of these rays that met nothing, times `vertices_trust`, interpolated.
 
     tree, seed: one number each, on the device, so that a launch can be replayed with others.
     light_rotation: (P,) or empty; vertices' values are those of the most similar of `rotations`. Backs of
@@ -187,7 +187,7 @@ def blocked_at_pixels(
     if wp.dot(geometric, toward) <= 0.0:
         irradiance[i] = zero
         reflected[i] = zero
-        free[i] = 1.0
+        trust[i] = 1.0
         return
     row = int(0)
     to_light = wp.identity(n=3, dtype=float)
@@ -202,9 +202,9 @@ def blocked_at_pixels(
     weights = barycentrics[i]
     irradiance[i] = _at_corners(blocked, row, faces, face, weights)
     around = (
-        vertices_free[faces[face, 0]] * weights[0]
-        + vertices_free[faces[face, 1]] * weights[1]
-        + vertices_free[faces[face, 2]] * weights[2]
+        vertices_trust[faces[face, 0]] * weights[0]
+        + vertices_trust[faces[face, 1]] * weights[1]
+        + vertices_trust[faces[face, 2]] * weights[2]
     )
 
     origin = positions[i] + geometric * offset
@@ -225,4 +225,4 @@ def blocked_at_pixels(
                     there = wp.vec3(hit.u, hit.v, 1.0 - hit.u - hit.v)
                     total -= _at_corners(outgoing, row, faces, hit.face, there)
     reflected[i] = total / float(rays)
-    free[i] = around * (1.0 - met_any / float(rays))
+    trust[i] = around * (1.0 - met_any / float(rays))

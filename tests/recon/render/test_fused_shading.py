@@ -61,7 +61,7 @@ def case(count=2000, *, tangents=False, turned=False, variance=False, occluded=F
     blocked = (1.5 * random(count, 3) - 0.5, 1.5 * random(count, 3) - 0.5) if occluded else None
     keywords = {
         "variance": 0.3 * random(count, 1).square() if variance else None,
-        "occluded": None if blocked is None else OccludedLight(*blocked, free=random(count, 1)),
+        "occluded": None if blocked is None else OccludedLight(*blocked, trust=random(count, 1)),
     }
     return (channels, frame, light, fg_table()), keywords
 
@@ -295,7 +295,7 @@ def test_unknown_routes_are_refused_by_name():
 
 def test_roughness_and_metallic_learn_most_from_pixels_that_the_object_leaves_alone():
     arguments, keywords = case(**CASES["everything"])
-    count, free = len(arguments[0].albedo), keywords["occluded"].free
+    count, free = len(arguments[0].albedo), keywords["occluded"].trust
     gradients = []
     for power in (0.0, 2.0):
         moved, mine = leaves(arguments)

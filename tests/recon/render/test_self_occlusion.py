@@ -104,7 +104,23 @@ def test_a_convex_object_is_not_in_its_own_light_at_all() -> None:
     assert len(raster.pixels) > 100
     assert not found.irradiance.any()
     assert not found.reflected.any()
-    torch.testing.assert_close(found.free, torch.ones_like(found.free))
+    torch.testing.assert_close(found.trust, torch.ones_like(found.trust))
+
+
+def test_normals_are_the_less_certain_the_more_they_bend() -> None:
+    mesh = ball_over_floor(9)
+    occlusion = occlusion_of(mesh, WHITE, BLACK, certain_bend=0.15)
+    normals, neighbors = mesh.normals, [set() for _ in mesh.vertices]
+    for a, b, c in mesh.faces.tolist():
+        for one, other in ((a, b), (b, c), (c, a)):
+            neighbors[one].add(other)
+            neighbors[other].add(one)
+    bends = [(normals[i] - normals[sorted(near)]).square().sum(1).mean() for i, near in enumerate(neighbors)]
+    expected = occlusion.free / (1.0 + torch.stack(bends) / 0.15**2)
+    torch.testing.assert_close(occlusion.trust, expected, rtol=1e-4, atol=1e-6)
+    assert (expected < 0.7 * occlusion.free).any(), "the ball's facets bend"
+    certain = occlusion_of(mesh, WHITE, BLACK)
+    assert torch.equal(certain.trust, certain.free)
 
 
 def test_a_ball_shadows_the_floor_by_its_form_factor() -> None:
