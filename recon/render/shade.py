@@ -68,7 +68,8 @@ def blur_of_lobe(roughness: Tensor, width: Tensor, variance: Tensor | float) -> 
 
     width: what `recon.light.fg_table` multiplies alpha^2 with. variance: of the normals within the pixel.
     """
-    return ((roughness**4 + variance) * width).clamp(max=1.0) ** 0.25
+    # A mirror's fourth root would have no gradient.
+    return ((roughness**4 + variance) * width).clamp(1e-28, 1.0) ** 0.25
 
 
 def shade(

@@ -184,6 +184,13 @@ def test_gradients_match_finite_differences(smooth_light):
         assert (error > 0.1).float().mean() < 0.15
 
 
+def test_gradients_of_mirrors_are_finite(smooth_light):
+    inputs = points(50)
+    inputs[2] = torch.zeros(50, 1, requires_grad=True)
+    shade(*inputs, smooth_light, fg_table()).sum().backward()
+    assert inputs[2].grad.isfinite().all()
+
+
 def test_gradients_reach_a_trainable_light():
     light = EnvironmentLight.trainable(8)
     inputs = points(200)
