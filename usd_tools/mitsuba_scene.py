@@ -7,7 +7,6 @@ it is touched.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from usd_tools.errors import UserError
+from usd_tools.threads import allowed_threads
 
 INSTALL_HINT = "pip install 'separate-and-specialize[render]'"
 
@@ -200,11 +200,11 @@ def import_mitsuba(variant: str) -> ModuleType:
     if variant not in mitsuba.variants():
         raise UserError(f"--mitsuba-variant {variant}: expected one of {', '.join(mitsuba.variants())}")
     mitsuba.set_variant(variant)
-    threads = os.environ.get("OMP_NUM_THREADS", "")
-    if threads.isdecimal() and int(threads) > 0:  # its own thread pool does not look at it
+    threads = allowed_threads()
+    if threads is not None:  # its own thread pool does not look at it
         import drjit
 
-        drjit.set_thread_count(int(threads))
+        drjit.set_thread_count(threads)
     mitsuba.set_log_level(mitsuba.LogLevel.Error)  # it warns, frame by frame, of sample counts it rounds up
     return mitsuba
 

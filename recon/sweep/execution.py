@@ -21,6 +21,7 @@ from recon.sweep.probe_error import probe_error
 from recon.sweep.results import Result, commit, find_result, result_file, seconds_of, write_result
 from usd_tools.comparison.sides import RELIGHTING
 from usd_tools.errors import UserError
+from usd_tools.threads import allowed_threads
 
 _ROOT = Path(__file__).resolve().parents[2]
 # What libraries with thread pools of their own look at. Too many threads on too few cores cost far more than
@@ -263,9 +264,9 @@ def run_environments(jobs: int, gpus: Sequence[str]) -> list[dict[str, str]]:
     Cores are shared out evenly, but no run gets more threads than `OMP_NUM_THREADS` here says.
     """
     threads = max(1, available_cores() // jobs)
-    allowed = os.environ.get("OMP_NUM_THREADS", "")
-    if allowed.isdecimal() and int(allowed) > 0:  # who starts several sweeps side by side sets it
-        threads = min(threads, int(allowed))
+    allowed = allowed_threads()
+    if allowed is not None:  # who starts several sweeps side by side sets it
+        threads = min(threads, allowed)
     path = os.pathsep.join(part for part in (str(_ROOT), os.environ.get("PYTHONPATH")) if part)
     shared = {**os.environ, **dict.fromkeys(_THREAD_VARIABLES, str(threads)), "PYTHONPATH": path}
     if not gpus:

@@ -59,16 +59,10 @@ def test_no_other_prefiltered_lobe_is_nearer_to_what_is_reflected(roughness, n_d
 
     def difference(lean: float, width: float) -> float:
         axis = torch.nn.functional.normalize(torch.lerp(normal, 2 * n_dot_v * normal - view, lean), dim=0)
-        lobe = lobe_weights(axis[None], directions, min(roughness * width**0.25, 1.0))[0]
-        # What lies below the horizon is in the prefiltered light as well.
-        whole = lobe_weights(normal[None], directions, min(roughness * width**0.25, 1.0))[0] @ solid_angles
-        lobe = lobe / whole
-        below = lobe_square(roughness * width**0.25) - (lobe**2 * solid_angles).sum()
+        both = lobe_weights(torch.stack([axis, normal]), directions, min(roughness * width**0.25, 1.0))
+        lobe, whole = both / (both[1] @ solid_angles)  # what lies below the horizon is prefiltered, too
+        below = ((whole**2 - lobe**2) * solid_angles).sum()
         return float(((lobe - true) ** 2 * solid_angles).sum() + below)
-
-    def lobe_square(blur: float) -> torch.Tensor:
-        lobe = lobe_weights(normal[None], directions, min(blur, 1.0))[0]
-        return (lobe**2 * solid_angles).sum() / (lobe @ solid_angles) ** 2
 
     found = lookup_fg(fg_table(), torch.tensor([[n_dot_v]]), torch.tensor([[roughness]]))[0]
     lean, width = found[4:].double()
