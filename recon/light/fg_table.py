@@ -1,7 +1,7 @@
 """The environment BRDF: directional albedos of both lobes, and the prefiltered light of the specular one.
 
 The second factor of the split sum (Karis 2013, "Real Shading in Unreal Engine 4"), for GGX with
-height-correlated Smith shadowing. Entries, by their last index:
+separable Smith shadowing. Entries, by their last index:
 
 0, 1. Metals, whose Fresnel is Schlick's: they reflect `F0 * FG[..., 0] + FG[..., 1]`.
 2. What dielectrics reflect, by `recon.render.brdf.dielectric_fresnel`.
