@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -19,6 +18,7 @@ from usd_tools.color_identification import guess_color_space
 from usd_tools.errors import UserError
 from usd_tools.images import write_exr, write_png
 from usd_tools.render_pixels import RenderReading, display_color, read_render
+from usd_tools.threads import available_cores
 
 FOLDERS = ("images", "masks", "rgba", "hdr")
 AOV_FOLDER = "aovs"
@@ -74,7 +74,7 @@ def convert_pictures(
     rest = pictures[1:]
     if workers is None:
         worth = (time.perf_counter() - started) * len(rest) > _WORTH_STARTING
-        workers = min(_cores(), len(rest), MOST_WORKERS) if worth else 1
+        workers = min(available_cores(), len(rest), MOST_WORKERS) if worth else 1
     if workers <= 1:
         yield from map(convert, rest)
         return
@@ -110,12 +110,6 @@ def convert_picture(picture: Picture, folder: Path, how: Conversion) -> Converte
         write_exr(folder / AOV_FOLDER / aov / f"{picture.name}.exr", pixels, half=aov != "depth")
     height, width = mask.shape
     return Converted(width, height, tuple(render.aovs), render.looks_straight)
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _leave_interrupts_to_parent() -> None:

@@ -21,7 +21,7 @@ from recon.sweep.probe_error import probe_error
 from recon.sweep.results import Result, commit, find_result, result_file, seconds_of, write_result
 from usd_tools.comparison.sides import RELIGHTING
 from usd_tools.errors import UserError
-from usd_tools.threads import allowed_threads
+from usd_tools.threads import allowed_threads, available_cores
 
 _ROOT = Path(__file__).resolve().parents[2]
 # What libraries with thread pools of their own look at. Too many threads on too few cores cost far more than
@@ -230,17 +230,6 @@ class Processes:
             self._ended = True
             for process in self._running:
                 process.terminate()
-
-
-def available_cores() -> int:
-    """Processors this process may use: its affinity, and its container's share where there is one."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
-        share = int(quota) // int(period)
-    except (OSError, ValueError):  # another system, or no limit ("max")
-        return cores
-    return max(1, min(cores, share))
 
 
 def gpus_to_share(device: str) -> list[str]:

@@ -7,12 +7,13 @@ Every kernel's first argument is `start`, and its index is `start + wp.tid()`, s
 # mypy: ignore-errors
 # (kernel bodies are Warp's own language, in which type checkers see Python)
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import warp as wp
+
+from usd_tools.threads import available_cores
 
 wp.config.log_level = 40  # errors only: "no CUDA driver" is no news on a laptop
 wp.init()
@@ -23,7 +24,7 @@ _MIN_SLICE = 4096
 
 def launch(kernel: wp.Kernel, count: int, inputs: Sequence[Any], device: wp.Device) -> None:
     """Runs `kernel` for `count` indices; on a CPU in slices side by side (Warp uses one core per launch)."""
-    slices = min(os.cpu_count() or 1, max(1, count // _MIN_SLICE)) if device.is_cpu else 1
+    slices = min(available_cores(), max(1, count // _MIN_SLICE)) if device.is_cpu else 1
     bounds = [count * i // slices for i in range(slices + 1)]
     # Loads and links the kernel: Warp crashes where two threads look one up for the first time.
     wp.launch(kernel, dim=1, inputs=[0, *inputs], device=device, record_cmd=True)

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from recon.sweep.__main__ import main
-from recon.sweep.execution import Execution, available_cores, run_environments
+from recon.sweep.execution import Execution, run_environments
+from usd_tools.threads import available_cores
 
 SWEEP = """
 name: shared

@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 
 from recon.sweep.__main__ import main
-from recon.sweep.execution import Execution, Processes, RunError, available_cores
+from recon.sweep.execution import Execution, Processes, RunError
 from recon.sweep.plan import SweepRun, load_sweep
 from recon.sweep.results import Result, result_file, write_result
 from tests.usd_tools.stages import write_scene
 from usd_tools import usd_to_llff
 from usd_tools.errors import UserError
+from usd_tools.threads import available_cores
 
 TINY = """
 name: tiny
@@ -170,10 +171,6 @@ def test_an_interrupt_ends_what_runs(tmp_path):
     with pytest.raises(RunError, match="interrupted"):
         processes.run(sleeper, log, os.environ)
     assert log.read_text().count("\nasleep") == 1, "nothing starts after an interrupt"
-
-
-def test_cores_are_counted():
-    assert 1 <= available_cores() <= (os.cpu_count() or 1)
 
 
 def test_run_names_are_paths():
