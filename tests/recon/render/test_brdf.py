@@ -64,7 +64,7 @@ def test_visible_normals_have_their_density():
 
 @pytest.mark.parametrize("roughness", [0.1, 0.5, 0.8, 1.0])
 def test_it_is_the_surface_that_mitsuba_path_traces(roughness):
-    """Mitsuba's principled shader renders the turntables: metal, dark paint and half of both must be the same.
+    """Mitsuba's principled shader renders the turntables: metal, dark paint and half of both are the same.
 
     With height-correlated shadowing rough metal came out too bright, and training explained it as paint.
     """
