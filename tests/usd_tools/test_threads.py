@@ -18,6 +18,10 @@ def test_a_container_has_no_more_cores_than_its_share(monkeypatch, tmp_path, sha
     assert threads.available_cores() == cores
 
 
+def test_cores_are_counted():
+    assert 1 <= threads.available_cores() <= (os.cpu_count() or 1)
+
+
 @pytest.mark.parametrize(("given", "allowed"), [("3", 3), ("0", None), ("many", None), ("", None)])
 def test_allowed_threads_are_those_of_the_environment(monkeypatch, given, allowed):
     monkeypatch.setenv("OMP_NUM_THREADS", given)

@@ -20,11 +20,12 @@ wp.init()
 
 # Below this many indices a slice costs more to hand over than to run.
 _MIN_SLICE = 4096
+_CORES = available_cores()  # asking reads a file, too slow for every launch
 
 
 def launch(kernel: wp.Kernel, count: int, inputs: Sequence[Any], device: wp.Device) -> None:
     """Runs `kernel` for `count` indices; on a CPU in slices side by side (Warp uses one core per launch)."""
-    slices = min(available_cores(), max(1, count // _MIN_SLICE)) if device.is_cpu else 1
+    slices = min(_CORES, max(1, count // _MIN_SLICE)) if device.is_cpu else 1
     bounds = [count * i // slices for i in range(slices + 1)]
     # Loads and links the kernel: Warp crashes where two threads look one up for the first time.
     wp.launch(kernel, dim=1, inputs=[0, *inputs], device=device, record_cmd=True)

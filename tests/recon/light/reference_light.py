@@ -89,6 +89,12 @@ def reflect_radiance(radiance, normal, to_camera, roughness, f0, count=(512, 512
     return torch.where(valid, brdf * n_dot_l * radiance(to_light) / density, 0.0).mean(0)
 
 
+def burley_lobe(roughness, n_dot_v, n_dot_l, l_dot_h):
+    """Burley's diffuse lobe of a white surface, per steradian (2012, section 5.3)."""
+    grazing = 0.5 + 2 * roughness * l_dot_h**2  # F_D90 of the paper
+    return (1 + (grazing - 1) * (1 - n_dot_l) ** 5) * (1 + (grazing - 1) * (1 - n_dot_v) ** 5) / math.pi
+
+
 def _frame(normal):
     helper = torch.tensor([1.0, 0, 0] if abs(normal[0]) < 0.7 else [0, 1.0, 0], dtype=normal.dtype)
     tangent = torch.nn.functional.normalize(torch.linalg.cross(helper, normal), dim=0)

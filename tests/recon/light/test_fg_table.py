@@ -5,7 +5,7 @@ import torch
 
 from recon.light.fg_table import fg_table, lookup_fg
 from recon.render.brdf import specular_brdf
-from tests.recon.light.reference_light import hemisphere, lobe_weights
+from tests.recon.light.reference_light import burley_lobe, hemisphere, lobe_weights
 
 
 @pytest.mark.parametrize("roughness", [0.3, 0.6, 1.0])
@@ -91,8 +91,7 @@ def test_diffuse_albedo_equals_the_hemisphere_integral_of_burleys_lobe(roughness
     light, solid_angles = hemisphere(400, 400)
     view = torch.tensor([math.sqrt(1 - n_dot_v**2), 0.0, n_dot_v], dtype=torch.float64)
     half = torch.nn.functional.normalize(light + view, dim=-1)
-    grazing = 0.5 + 2 * roughness * (light * half).sum(-1) ** 2  # F_D90 of the paper
-    lobe = (1 + (grazing - 1) * (1 - light[:, 2]) ** 5) * (1 + (grazing - 1) * (1 - n_dot_v) ** 5) / math.pi
+    lobe = burley_lobe(roughness, n_dot_v, light[:, 2], (light * half).sum(-1))
     expected = (lobe * light[:, 2] * solid_angles).sum().item()
     found = lookup_fg(fg_table(), torch.tensor([[n_dot_v]]), torch.tensor([[roughness]]))[0, 3].item()
     assert found == pytest.approx(expected, abs=3e-3)
